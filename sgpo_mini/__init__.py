@@ -1,0 +1,65 @@
+"""Strategy-guided policy optimization, small enough to read.
+
+Every public name is here (`from sgpo_mini import train, load_student`) and is loaded from its
+module on first use, so that `import sgpo_mini` itself is immediate.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+REPOSITORY = "OWNER/sgpo_mini"  # on GitHub
+
+_PUBLIC = {
+    "problems": (
+        "Problem",
+        "Reward",
+        "load_gsm8k",
+        "load_problems",
+        "extract_answer",
+        "is_correct",
+        "numeric_reward",
+    ),
+    "strategies": (
+        "Strategy",
+        "autonomous_prompt",
+        "guided_prompt",
+        "extract_strategies",
+        "strategy_from_solution",
+        "leaks",
+        "load_strategies",
+        "save_strategies",
+    ),
+    "mini_gsm": ("make_problems", "SPLITS", "FAMILIES", "read_plan"),
+    "losses": (
+        "token_logps",
+        "group_advantages",
+        "grpo_loss",
+        "forward_kl",
+        "reverse_kl",
+        "distillation_loss",
+        "adaptive_weight",
+        "reachable_target",
+    ),
+    "student": ("Student", "load_student", "new_student"),
+    "rollout": ("Rollouts", "sample", "score"),
+    "evaluation": ("evaluate", "avg_at_k", "pass_at_k", "confidence_interval", "transfer_table"),
+    "training": ("Config", "pretrain", "warm_up", "train"),
+    "plots": (),  # one function a figure: sgpo_mini.plots.NAME
+}
+_MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
+
+__all__ = ["REPOSITORY", "__version__", *_MODULE_OF]
+
+
+def __getattr__(name):
+    if name in _PUBLIC:
+        return importlib.import_module(f".{name}", __name__)
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *_PUBLIC, *_MODULE_OF})

@@ -1,0 +1,225 @@
+"""Rollouts: groups of completions sampled from the student, and the student's view of their tokens.
+
+Both halves work from the same idea: a group's completions share their prompt, so the prompt is
+computed once, its keys and values are repeated for the group, and the completions go on top.
+Prompts are padded on the left, with an explicit mask and explicit positions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import Cache, GenerationConfig
+
+from .losses import forward_kl, in_chunks, reverse_kl, token_entropy, token_logps
+from .student import Student
+
+Prompt = Sequence[int]  # token ids
+
+# The logits of one chunk hold at most this many numbers (256 MiB in float32).
+_CHUNK_NUMBERS = 2**26
+
+
+@dataclass
+class Rollouts:
+    """B completions of up to T tokens; `rows` says which of the sampled prompts each answers."""
+
+    rows: Tensor  # (B,)
+    tokens: Tensor  # (B, T); what stands behind a completion's end has no meaning
+    mask: Tensor  # (B, T), 1.0 on a completion's tokens, its stop token included
+    truncated: Tensor  # (B,), True where the length limit cut the completion off
+    texts: list[str]
+
+    def select(self, indices: Sequence[int]) -> "Rollouts":
+        """The chosen completions, their padding trimmed to the longest of them."""
+        chosen = torch.as_tensor(indices, dtype=torch.long, device=self.rows.device)
+        length = max(int(self.mask[chosen].sum(dim=1).max()), 1) if len(chosen) else 0
+        return Rollouts(
+            self.rows[chosen],
+            self.tokens[chosen, :length],
+            self.mask[chosen, :length],
+            self.truncated[chosen],
+            [self.texts[int(index)] for index in chosen],
+        )
+
+
+@torch.no_grad()
+def sample(
+    student: Student,
+    prompts: Sequence[Prompt],
+    group_size: int,
+    *,
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+) -> Rollouts:
+    """Sample `group_size` completions of each prompt; temperature 0 takes the likeliest token.
+
+    Rollouts are samples of the policy: every setting that shapes the distribution is passed to
+    `generate` here, because it would fill a missing one from defaults that include `top_k=50`.
+    Random numbers come from torch's global generator. Returns B = P · group_size completions,
+    those of a prompt side by side.
+    """
+    rows = torch.arange(len(prompts), device=student.device).repeat_interleave(group_size)  # (B,)
+    with student.autocast():
+        cache, ids, mask = _prefill(student, prompts)
+        cache.batch_select_indices(rows)
+        length = ids.shape[1]
+        output = student.causal_model.generate(
+            ids[rows],
+            attention_mask=mask[rows],
+            past_key_values=cache,
+            generation_config=GenerationConfig(
+                max_new_tokens=max_new_tokens,
+                do_sample=temperature > 0,
+                temperature=temperature if temperature > 0 else 1.0,
+                top_p=top_p,
+                top_k=0,
+                min_p=0.0,
+                typical_p=1.0,
+                epsilon_cutoff=0.0,
+                eta_cutoff=0.0,
+                repetition_penalty=1.0,
+                no_repeat_ngram_size=0,
+                num_beams=1,
+                eos_token_id=list(student.stop_ids),
+                pad_token_id=student.pad_id,
+                use_cache=True,
+            ),
+        )
+    tokens = output[:, length:]  # (B, T)
+    # A completion ends with its first stop token. The mask is made from that length, and not by
+    # comparing tokens with pad: where pad is a stop token too, that would erase the end itself.
+    stops = torch.isin(tokens, torch.tensor(student.stop_ids, device=tokens.device))
+    finished = stops.any(dim=1)
+    first_stop = stops.int().argmax(dim=1)
+    lengths = torch.where(finished, first_stop + 1, tokens.shape[1])  # (B,)
+    mask = (torch.arange(tokens.shape[1], device=tokens.device) < lengths.unsqueeze(1)).float()
+    ends = torch.where(finished, first_stop, tokens.shape[1]).tolist()
+    texts = [student.decode(row[:end]) for row, end in zip(tokens.tolist(), ends, strict=True)]
+    return Rollouts(rows, tokens, mask, ~finished, texts)
+
+
+def score(
+    student: Student, prompts: Sequence[Prompt], rollouts: Rollouts, *, temperature: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Log-probability of every token of the rollouts after `prompts`, and the policy's entropy.
+
+    The prompts need not be those that the rollouts were sampled from: guided trajectories are
+    scored after the autonomous prompt. Logits are divided by the rollout temperature, so that the
+    probabilities are those of sampling. Returns two (B, T) in nats, 0 on padding.
+    """
+
+    def compute(states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        logits = student.head(states) / temperature  # (n, V)
+        return token_logps(logits, tokens), token_entropy(logits.detach())
+
+    with student.autocast():
+        states = completion_states(student, prompts, rollouts)  # (N, H)
+        inside = rollouts.mask.bool()
+        values = in_chunks(compute, states, rollouts.tokens[inside], size=_chunk_size(student))
+    return tuple(_unflatten(value, inside) for value in values)
+
+
+def strategy_kl(
+    student: Student,
+    guided_prompts: Sequence[Prompt],
+    autonomous_prompts: Sequence[Prompt],
+    rollouts: Rollouts,
+    *,
+    reverse: bool = False,
+) -> Tensor:
+    """How far the strategy shifts the student at every token: d_t, with the gradient to unguided.
+
+    Guided trajectories õ are read twice by the same weights, after the guided prompt (no gradient)
+    and after the autonomous one. Temperature 1. Returns (B, T) in nats, 0 on padding. Source: SGPO
+    (arXiv:2606.24064), objective 2; `reverse` is its ablation.
+    """
+    divergence = reverse_kl if reverse else forward_kl
+
+    def compute(guided: Tensor, autonomous: Tensor) -> Tensor:
+        return divergence(student.head(guided), student.head(autonomous))  # (n,)
+
+    with student.autocast():
+        with torch.no_grad():
+            guided = completion_states(student, guided_prompts, rollouts)  # (N, H)
+        autonomous = completion_states(student, autonomous_prompts, rollouts)  # (N, H)
+        kl = in_chunks(compute, guided, autonomous, size=_chunk_size(student))
+    return _unflatten(kl, rollouts.mask.bool())
+
+
+def completion_states(
+    student: Student, prompts: Sequence[Prompt], rollouts: Rollouts
+) -> Tensor:
+    """The states from which `student.head` predicts each completion token, padding left out: (N, H).
+
+    N is the number of tokens inside the mask. The prompts that the rollouts use are computed once
+    each, and their cache is repeated with gradient. Under gradient checkpointing a layer keeps no
+    cache, so there every sequence is computed whole; both ways give the same states.
+    """
+    used, rows = rollouts.rows.unique(return_inverse=True)
+    prompts = [prompts[index] for index in used.tolist()]
+    inside = rollouts.mask.bool()
+    if student.causal_model.is_gradient_checkpointing and torch.is_grad_enabled():
+        states = _states_whole(student, prompts, rows, rollouts)
+    else:
+        cache, ids, mask = _prefill(student, prompts)
+        cache.batch_select_indices(rows)
+        # The prompt's last token was left out of the cache: it predicts the first token.
+        inputs = torch.cat([ids[rows, -1:], rollouts.tokens[:, :-1]], dim=1)  # (B, T)
+        mask = torch.cat([mask[rows], rollouts.mask[:, :-1].long()], dim=1)  # (B, L + T - 1)
+        states, _ = student.hidden_states(
+            input_ids=inputs,
+            attention_mask=mask,
+            position_ids=_positions(mask)[:, -inputs.shape[1] :],
+            past_key_values=cache,
+            use_cache=True,
+        )
+    return states[inside]
+
+
+def _states_whole(
+    student: Student, prompts: Sequence[Prompt], rows: Tensor, rollouts: Rollouts
+) -> Tensor:
+    """(B, T, H): the plain way, every sequence with its own copy of the prompt."""
+    ids, mask = _pad_left(prompts, student)
+    tokens = torch.cat([ids[rows], rollouts.tokens[:, :-1]], dim=1)  # (B, L + T - 1)
+    mask = torch.cat([mask[rows], rollouts.mask[:, :-1].long()], dim=1)
+    states, _ = student.hidden_states(
+        input_ids=tokens, attention_mask=mask, position_ids=_positions(mask), use_cache=False
+    )
+    return states[:, ids.shape[1] - 1 :]
+
+
+def _prefill(student: Student, prompts: Sequence[Prompt]) -> tuple[Cache, Tensor, Tensor]:
+    """Keys and values of each prompt but its last token; its ids and mask (P, L)."""
+    ids, mask = _pad_left(prompts, student)
+    _, cache = student.hidden_states(
+        input_ids=ids[:, :-1],
+        attention_mask=mask[:, :-1],
+        position_ids=_positions(mask)[:, :-1],
+        use_cache=True,
+    )
+    return cache, ids, mask
+
+
+def _pad_left(prompts: Sequence[Prompt], student: Student) -> tuple[Tensor, Tensor]:
+    length = max(len(prompt) for prompt in prompts)
+    ids = [[student.pad_id] * (length - len(prompt)) + list(prompt) for prompt in prompts]
+    mask = [[0] * (length - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    return torch.tensor(ids, device=student.device), torch.tensor(mask, device=student.device)
+
+
+def _positions(mask: Tensor) -> Tensor:
+    """Position of each token in its own sequence; padding on the left counts nothing."""
+    return (mask.cumsum(dim=1) - 1).clamp(min=0)
+
+
+def _chunk_size(student: Student) -> int:
+    return max(_CHUNK_NUMBERS // student.causal_model.config.get_text_config().vocab_size, 1)
+
+
+def _unflatten(values: Tensor, inside: Tensor) -> Tensor:
+    """(N,) -> (B, T), 0 where nothing is inside."""
+    return torch.zeros(inside.shape, device=values.device).masked_scatter(inside, values)

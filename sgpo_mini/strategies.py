@@ -1,0 +1,218 @@
+"""Strategies: their text form, the two prompts, the leak check and the store."""
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from .problems import Problem, _records, _text
+
+INSTRUCTION = "Solve the problem step by step. End with #### and the answer."
+
+# What a strategy may say of quantities: how they relate and which of them is meant ("the first
+# shop"). Every other number word gives the instance away, "one" included: in "one of them" it is
+# harmless, but no simple rule tells that from "one apple", and another wording is soon found.
+RELATION_WORDS = frozenset(
+    "half halves halve halved halving twice thrice double doubles doubled doubling triple triples "
+    "tripled tripling third thirds quarter quarters first second both once each every per cent "
+    "percent percentage".split()
+)
+
+_OWN_FORM = re.compile(r"Problem type: (.+)\nApproach: (.+)\nSteps:\n((?:- .+\n)*- .+)")
+_LABEL = re.compile(r"(?i)[-*•#\d.)]*\s*(problem type|approach|steps)\s*:\s*(.*)")
+_BULLET = re.compile(r"(?:[-*•]|\d+[.)])\s+(.+)")
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """What kind of problem it is, how to approach it and by which steps, free of the instance.
+
+    Blanks around a field are dropped. An empty field, no steps, or a line break inside a field
+    raises ValueError: such a strategy could not be read back from its text.
+    """
+
+    problem_type: str
+    approach: str
+    steps: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.steps, str) or not self.steps:
+            raise ValueError("the steps of a strategy must be a list of at least one; add a step")
+        object.__setattr__(self, "problem_type", _one_line(self.problem_type, "problem type"))
+        object.__setattr__(self, "approach", _one_line(self.approach, "approach"))
+        object.__setattr__(self, "steps", tuple(_one_line(step, "step") for step in self.steps))
+
+    @property
+    def text(self) -> str:
+        """The strategy as the student reads it; bullets, so that it has no digit of its own."""
+        steps = "\n".join(f"- {step}" for step in self.steps)
+        return f"Problem type: {self.problem_type}\nApproach: {self.approach}\nSteps:\n{steps}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Strategy":
+        """Read a strategy back from its text, or from a hand-written text close to that form.
+
+        Any case, blank lines, bold markers and numbered steps are tolerated. A text that lacks a
+        part, or has a line that would be lost, raises ValueError naming it.
+        """
+        if own := _OWN_FORM.fullmatch(text.strip()):  # to the letter: a step may itself hold **
+            return cls(own[1], own[2], tuple(line[2:] for line in own[3].split("\n")))
+        fields: dict[str, str] = {}
+        steps: list[str] = []
+        for line in text.splitlines():
+            line = line.replace("**", "").replace("__", "").strip()
+            if "steps" in fields and (bullet := _BULLET.fullmatch(line)):
+                steps.append(bullet[1])
+            elif (label := _LABEL.fullmatch(line)) and label[1].lower() not in fields:
+                fields[label[1].lower()] = label[2]
+            elif line:
+                raise ValueError(f"{line[:60]!r} is no part of a strategy; take that line out")
+        for name in ("Problem type", "Approach"):
+            if not fields.get(name.lower()):
+                raise ValueError(f"the strategy lacks its {name.lower()}; add '{name}: ...'")
+        if not steps or fields["steps"]:
+            raise ValueError("the strategy lacks its steps; add 'Steps:' and a line '- ...' each")
+        return cls(fields["problem type"], fields["approach"], tuple(steps))
+
+
+def _one_line(value: str, name: str) -> str:
+    value = value.strip()
+    if not value:
+        raise ValueError(f"the {name} of a strategy is blank; fill it in")
+    if len(value.splitlines()) > 1:
+        raise ValueError(f"the {name} {value[:60]!r} has a line break; write it on one line")
+    return value
+
+
+def autonomous_prompt(question: str) -> list[dict]:
+    """The chat messages that ask the student to solve a question unaided."""
+    return [{"role": "user", "content": f"{question}\n\n{INSTRUCTION}"}]
+
+
+def guided_prompt(question: str, strategy: Strategy | str) -> list[dict]:
+    """The same chat messages with a strategy, and nothing else, added after the question."""
+    text = strategy.text if isinstance(strategy, Strategy) else strategy
+    return autonomous_prompt(f"{question}\n\nStrategy:\n{text}")
+
+
+def _quantity_pattern() -> re.Pattern[str]:
+    """One quantity in digits or English words, as far as it is written ("a hundred and five")."""
+    teens = "thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
+    tens = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+    scales = "hundred thousand million billion trillion dozen".split()
+    words = "nought zero one two three four five six seven eight nine ten eleven twelve".split()
+    words += "fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
+    words += "quadruple quadrupled quadrupling quintuple quintupled quintupling".split()
+    words += teens + tens + scales + [word + "th" for word in teens + scales]
+    words += [word[:-1] + ending for word in tens for ending in ("ieth", "ies")]
+    words += "half halves third quarter".split()  # allowed alone, but not in "two thirds"
+    first = "|".join(word for word in words if word not in RELATION_WORDS)
+    ending = r"(?:e?s|fold)?(?![^\W\d_])"  # then no letter: "tens" is a number, "tense" is not
+    more = rf"(?:{'|'.join(words)})+{ending}"  # repeated: "twentythree"
+    link = r"[ \u00a0_\u2010-\u2013-]|(?:(?<=hundred)|(?<=sand)|(?<=lion)) and | and (?:a|one) "
+    digit = r"[\d\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u2089\u2150-\u218b\u2460-\u249b]"  # ² ½ Ⅳ ①
+    thousands = r"[ \u00a0\u2009\u202f]\d{3}(?!\d)"
+    digits = rf"\.?{digit}+(?:{thousands}|(?:[.,:_'’/⁄]| / ){digit}+)*(?:(?:st|nd|rd|th)\b)?"
+    article = rf"(?:an? (?={'|'.join(scales)}))?"
+    start = rf"{digits}|(?<![^\W\d_]){article}(?={first}){more}"
+    return re.compile(rf"(?i)(?:{start})(?:(?:{link}){more})*(?: ?%|[ -]per ?cent\b)?")
+
+
+_QUANTITY = _quantity_pattern()
+
+
+def leaks(strategy: Strategy | str, problem: Problem) -> list[str]:
+    """What of the instance a strategy gives away, in order, each wording once.
+
+    That is the problem's answer, whatever it is made of, and every number in digits or in English
+    words, whether the question has it or not: only RELATION_WORDS may stand. A numbered text should
+    be parsed first, for its numbering is reported too.
+    """
+    text = strategy
+    if isinstance(strategy, Strategy):  # without the labels: an answer may be "steps"
+        text = "\n".join([strategy.problem_type, strategy.approach, *strategy.steps])
+    spans = [match.span() for match in _QUANTITY.finditer(text)]
+    answer = problem.answer.strip()
+    if any(character.isalnum() for character in answer):
+        # The letter of a choice is looked for in its own case: "a" is an article.
+        flags = re.NOFLAG if len(answer) == 1 else re.IGNORECASE
+        whole_word = re.compile(rf"(?<!\w){re.escape(answer)}(?!\w)", flags)
+        spans += [match.span() for match in whole_word.finditer(text)]
+    found: list[str] = []
+    reached = 0
+    for begin, end in sorted(spans, key=lambda span: (span[0], -span[1])):
+        if end > reached:  # else the answer lies inside a number that is reported already
+            found.append(text[begin:end])
+            reached = end
+    return list(dict.fromkeys(found))
+
+
+def load_strategies(path: str | os.PathLike[str]) -> dict[str, Strategy]:
+    """Strategies by problem id, from a JSONL file with id, problem_type, approach and steps.
+
+    Raises ValueError with file, line and mend when something can't be used.
+    """
+    store: dict[str, Strategy] = {}
+    for _, where, record in _records(Path(path)):
+        if type(record.get("id")) in (int, float):  # as `load_problems` reads it
+            record["id"] = str(record["id"])
+        fields = [_text(record, field, where) for field in ("id", "problem_type", "approach")]
+        name, problem_type, approach = fields
+        if name in store:
+            raise ValueError(f"{where}: the id {name!r} is there already; keep one of the lines")
+        if not isinstance(record.get("steps"), list):
+            raise ValueError(f"{where} has no field 'steps' with a list of texts; add it")
+        steps = tuple(_text({"step": step}, "step", where) for step in record["steps"])
+        try:
+            store[name] = Strategy(problem_type, approach, steps)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+    return store
+
+
+def save_strategies(path: str | os.PathLike[str], strategies: dict[str, Strategy]) -> None:
+    """Write a store of strategies, one JSON object a line, whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
+            for name, strategy in strategies.items():
+                print(json.dumps({"id": name, **asdict(strategy)}, ensure_ascii=False), file=file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def with_strategies(problems: Iterable[Problem], strategies: dict[str, Strategy]) -> list[Problem]:
+    """The problems, with the store's strategy in place of their own where it has one.
+
+    Raises ValueError when it has none for any of them: it was made for other problems.
+    """
+    problems = list(problems)
+    found = [strategies.get(problem.id) for problem in problems]
+    if not any(found):
+        ids = f" (theirs are like {problems[0].id!r})" if problems else ""
+        raise ValueError(
+            f"none of the {len(strategies)} strategies has the id of one of the {len(problems)} "
+            f"problems{ids}; give the file that was made for them"
+        )
+    return [
+        replace(problem, strategy=strategy.text) if strategy else problem
+        for problem, strategy in zip(problems, found, strict=True)
+    ]
+
+
+def require_strategies(problems: Iterable[Problem]) -> None:
+    """Raise ValueError, with their number and the first id, if problems lack a strategy."""
+    problems = list(problems)
+    without = [problem.id for problem in problems if not problem.strategy.strip()]
+    if without:
+        raise ValueError(
+            f"{len(without)} of {len(problems)} problems have no strategy, {without[0]!r} first; "
+            "give a file that has theirs (--strategies FILE) or a method that needs none"
+        )

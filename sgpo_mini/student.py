@@ -1,0 +1,276 @@
+"""A student: a causal language model, its tokenizer, and what the rest needs to know of the two."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from torch import Tensor
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
+
+from .strategies import autonomous_prompt, guided_prompt
+
+TINY_STUDENT = Path(__file__).parent / "tiny_student"
+UNKNOWN_LIMIT = 0.02  # largest share of a text's tokens that a student may not know
+
+_SPECIAL = ["<pad>", "<unk>", "<|end|>", "<|user|>", "<|assistant|>"]
+_CHAT_TEMPLATE = (
+    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+_LORA_TARGETS = "all-linear"  # every linear layer but the LM head
+
+
+@dataclass
+class Student:
+    """A model with its tokenizer, and how to read both.
+
+    `head` turns the states that `hidden_states` gives into logits: the LM head, or nothing where
+    the model does more to its logits than that (then the states are the logits themselves).
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    stop_ids: tuple[int, ...]  # any of them ends a completion
+    pad_id: int
+    plain_head: bool  # the logits are the LM head of the last hidden state, and nothing more
+    compute_dtype: torch.dtype = torch.float32
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def causal_model(self) -> PreTrainedModel:
+        """The model itself, without the wrapper that LoRA puts around it."""
+        wrapped = hasattr(self.model, "peft_config") and hasattr(self.model, "get_base_model")
+        return self.model.get_base_model() if wrapped else self.model
+
+    @property
+    def head(self) -> Callable[[Tensor], Tensor]:
+        return self.causal_model.get_output_embeddings() if self.plain_head else torch.nn.Identity()
+
+    def autocast(self) -> torch.autocast:
+        """Compute in `compute_dtype`; weights and optimizer stay float32."""
+        enabled = self.compute_dtype != torch.float32
+        return torch.autocast(self.device.type, self.compute_dtype, enabled=enabled)
+
+    def hidden_states(self, **inputs) -> tuple[Tensor, object]:
+        """(states (B, T, H) for `head`, key-value cache or None) of one forward pass."""
+        if self.plain_head:
+            output = self.causal_model.base_model(**inputs)
+            return output.last_hidden_state, output.past_key_values
+        output = self.causal_model(**inputs)
+        return output.logits, output.past_key_values
+
+    def prompt_ids(self, question: str, strategy: str = "") -> list[int]:
+        """Token ids of the prompt: autonomous, or guided where a strategy is given.
+
+        Through the tokenizer's chat template when it has one, else as plain text.
+        """
+        messages = guided_prompt(question, strategy) if strategy else autonomous_prompt(question)
+        if self.tokenizer.chat_template:
+            text = self.tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True
+            )
+            return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return self.tokenizer(f"{messages[0]['content']}\n\nSolution:\n")["input_ids"]
+
+    def completion_ids(self, text: str) -> list[int]:
+        """Token ids of a completion, ended by the stop token: what SFT and pretraining learn."""
+        return [*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.stop_ids[0]]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        return self.tokenizer.decode(list(ids), skip_special_tokens=True)
+
+
+def load_student(
+    name: str | Path = "tiny",
+    *,
+    device: str | None = None,
+    lora_rank: int = 0,
+    gradient_checkpointing: bool = False,
+) -> Student:
+    """Load a student: "tiny" (the shipped one), a folder, or a model's name on the Hub.
+
+    A folder may hold a LoRA adapter in peft's format. With `lora_rank` above 0 new adapters are
+    put on a frozen base, which is then held in the compute dtype; otherwise all weights are
+    trainable float32. Raises ValueError where the name leads nowhere.
+    """
+    path = TINY_STUDENT if str(name) == "tiny" else Path(name)
+    source = str(path) if path.is_dir() else str(name)
+    if path.is_file():
+        raise ValueError(f"{path} is a file: give the folder that holds the model")
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = compute_dtype(device)
+    adapter = path / "adapter_config.json" if path.is_dir() else None
+    has_adapter = adapter is not None and adapter.is_file()
+    base = json.loads(adapter.read_text())["base_model_name_or_path"] if has_adapter else source
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        model = AutoModelForCausalLM.from_pretrained(
+            base,
+            dtype=dtype if lora_rank or has_adapter else torch.float32,
+            use_safetensors=True,
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"no student can be loaded from {name!r} ({reason}); give 'tiny', a folder with "
+            "config.json, model.safetensors and the tokenizer's files, or a model's name on the Hub"
+        ) from error
+    stop_ids, pad_id = _stop_and_pad(model, tokenizer)
+    # The model's own generation settings must not reach our sampling: rollouts are samples of
+    # the policy. Only the token ids are kept.
+    model.generation_config = GenerationConfig(eos_token_id=list(stop_ids), pad_token_id=pad_id)
+    if has_adapter:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, source, is_trainable=True)
+    elif lora_rank:
+        model = _add_lora(model, lora_rank)
+    if gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.enable_input_require_grads()
+    model.to(device)
+    student = Student(model, tokenizer, stop_ids, pad_id, True, dtype)
+    student.plain_head = _head_is_plain(student)
+    return student
+
+
+def new_student(texts: Iterable[str], layers: int = 4, width: int = 128, seed: int = 0) -> Student:
+    """A fresh small student with a word-level tokenizer made of the words of `texts`.
+
+    Every run of letters, every whole number and every other character is one token. The model has
+    Qwen2's architecture with heads of 32. Raises ValueError where `width` is no multiple of 32.
+    """
+    if width % 32:
+        raise ValueError(f"width must be a multiple of 32, not {width}")
+    tokenizer = _word_tokenizer(texts)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=3 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=width // 32,
+        num_key_value_heads=width // 32,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = Qwen2ForCausalLM(config)
+    stop_ids, pad_id = _stop_and_pad(model, tokenizer)
+    model.generation_config = GenerationConfig(eos_token_id=list(stop_ids), pad_token_id=pad_id)
+    return Student(model, tokenizer, stop_ids, pad_id, plain_head=True)
+
+
+def save_student(student: Student, folder: str | Path) -> None:
+    """Save weights (safetensors; LoRA adapters in peft's format) and tokenizer to a folder."""
+    student.model.save_pretrained(folder)
+    student.tokenizer.save_pretrained(folder)
+
+
+def compute_dtype(device: str) -> torch.dtype:
+    """bfloat16 where the GPU computes in it, float16 on older GPUs, float32 on the CPU.
+
+    Asked of the hardware: torch.cuda.is_bf16_supported() is also true where it is emulated (T4).
+    """
+    if not str(device).startswith("cuda"):
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
+
+
+def refuse_unknown_words(student: Student, texts: Iterable[str]) -> None:
+    """Raise ValueError if more than 2 % of the tokens of some texts are unknown to the student.
+
+    A word-level tokenizer reads a word outside its vocabulary as "unknown": such a student can
+    not read the text, and training it on it would be noise. Real tokenizers know everything.
+    """
+    unknown_id = student.tokenizer.unk_token_id
+    vocabulary = student.tokenizer.get_vocab()
+    if unknown_id is None:
+        return
+    total, words = 0, []
+    for text in texts:
+        pieces = student.tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str(text)
+        total += len(pieces)
+        words += [piece for piece, _ in pieces if piece not in vocabulary]
+    if len(words) > UNKNOWN_LIMIT * total:
+        some = ", ".join(repr(word) for word in dict.fromkeys(words[:200]).keys() - {""})
+        some = ", ".join(some.split(", ")[:8])
+        raise ValueError(
+            f"the student does not know {len(words) / total:.0%} of the words of these problems "
+            f"(such as {some}); it is a tiny student for mini-GSM: give a real model with --student"
+        )
+
+
+def _word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    pieces = Regex(r"\d+|####|[A-Za-z]+|\n|[^\sA-Za-z\d]")
+    splitter = pre_tokenizers.Split(pieces, behavior="removed", invert=True)
+    words = {piece for text in texts for piece, _ in splitter.pre_tokenize_str(text)}
+    ordered = sorted(words, key=lambda word: (word.isdigit(), int(word) if word.isdigit() else 0, word))
+    vocabulary = {word: index for index, word in enumerate([*_SPECIAL, *ordered])}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    backend.pre_tokenizer = splitter
+    # Words are joined by blanks; then the blanks that our texts do not have are taken out.
+    blanks = [(" \n ", "\n"), (" \n", "\n"), ("\n ", "\n"), (" :", ":"), ("( ", "("), (" )", ")")]
+    backend.decoder = decoders.Sequence(
+        [decoders.WordPiece(prefix="##", cleanup=True), decoders.Fuse()]
+        + [decoders.Replace(old, new) for old, new in blanks]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token="<pad>",
+        unk_token="<unk>",
+        eos_token="<|end|>",
+        additional_special_tokens=["<|user|>", "<|assistant|>"],
+        chat_template=_CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _add_lora(model: PreTrainedModel, rank: int) -> PreTrainedModel:
+    from peft import LoraConfig, get_peft_model
+
+    settings = LoraConfig(
+        r=rank, lora_alpha=2 * rank, target_modules=_LORA_TARGETS, task_type="CAUSAL_LM"
+    )
+    return get_peft_model(model, settings)  # the adapters are float32, whatever the base is
+
+
+def _stop_and_pad(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> tuple[tuple[int, ...], int]:
+    """(stop token ids, pad id): the tokenizer's end token first, then all that the model names."""
+    named = model.generation_config.eos_token_id if model.generation_config else None
+    named = named if isinstance(named, list) else [named]
+    ids = [tokenizer.eos_token_id, *named, model.config.eos_token_id]
+    stop_ids = tuple(dict.fromkeys(i for i in ids if isinstance(i, int)))
+    if not stop_ids:
+        raise ValueError("the tokenizer names no end token: set eos_token in its configuration")
+    pad_id = tokenizer.pad_token_id
+    return stop_ids, stop_ids[0] if pad_id is None else pad_id
+
+
+@torch.no_grad()
+def _head_is_plain(student: Student) -> bool:
+    """Whether the model's own logits are its LM head of the last hidden state, and nothing more."""
+    ids = torch.tensor([[student.stop_ids[0], 0, 1]], device=student.device)
+    with student.autocast():
+        states, _ = student.hidden_states(input_ids=ids)
+        logits = student.causal_model(input_ids=ids).logits
+        return bool(torch.allclose(student.head(states).float(), logits.float(), atol=1e-3))

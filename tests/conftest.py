@@ -1,0 +1,33 @@
+"""What several test files share: a quiet environment, and where real data may lie."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Inherited by the processes that tests start: the checkout is importable from any folder, and a
+# test that reaches for the Hub fails at once.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def _folder(variable):
+    value = os.environ.get(variable)
+    if not value:
+        pytest.skip(f"{variable} is not set")
+    assert Path(value).is_dir(), f"{variable}={value} is no folder"
+    return Path(value)
+
+
+@pytest.fixture(scope="session")
+def gsm8k_dir() -> Path:
+    """The folder of GSM8K's original files."""
+    return _folder("SGPO_GSM8K_DIR")
+
+
+@pytest.fixture(scope="session")
+def tokenizer_dir() -> Path:
+    """The folder of the real Qwen2.5 tokenizer."""
+    return _folder("SGPO_TOKENIZER_DIR")

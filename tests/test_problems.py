@@ -1,0 +1,393 @@
+"""Facts about reading problems and judging answers."""
+
+import json
+import os
+import sys
+import time
+import types
+from pathlib import Path
+
+import pytest
+
+from sgpo_mini.problems import (
+    Problem,
+    extract_answer,
+    is_correct,
+    load_gsm8k,
+    load_problems,
+    numeric_reward,
+)
+
+STATED = [
+    # the ways to state an answer
+    ("#### 1,234", "1234"),
+    ("She has 5 + 3 = 8 left. #### 8", "8"),
+    (r"So \(\boxed{26}\).", "26"),
+    (r"\boxed{\boxed{26}}", "26"),
+    ("The answer is $12.50.", "12.5"),
+    ("So the final answer is 5 apples, since 3 + 2 = 5.", "5"),
+    ("The answer to the question is 42.", "42"),
+    ("The answer is about 5", "5"),
+    ("The answer is x = 5.", "5"),
+    ("answer: 5", "5"),
+    ("ANSWER: 5", "5"),
+    ("Answer:\n\n$7", "7"),
+    ("The final answer is:\n$$\n\\boxed{7}\n$$", "7"),
+    ("Step by step.\nA: 26", "26"),
+    ("A: She has 12 apples. Each costs 3.", "12"),
+    ("<answer>9</answer>", "9"),
+    ("<answer>\n 9 \n</answer>", "9"),
+    ("**Answer:** 26", "26"),
+    ("**Answer**: **26**", "26"),
+    ("**Final answer: 26**", "26"),
+    ("The answer is **26**.", "26"),
+    ("3 + 4 = 7.\nSo the total is **7** clips.", "7"),
+    # the forms of a number
+    ("#### 12.0", "12"),
+    ("#### 1,234.50", "1234.5"),
+    ("#### 1,234,567", "1234567"),
+    ("#### $1,234.00 dollars", "1234"),
+    ("#### 12,000.", "12000"),
+    ("#### .5", "0.5"),
+    ("#### -.50", "-0.5"),
+    ("#### 007", "7"),
+    ("#### -0.0", "0"),
+    ("#### +5", "5"),
+    ("#### -5", "-5"),
+    ("#### \u22125", "-5"),
+    ("#### -$5", "-5"),
+    ("#### $-5", "-5"),
+    ("#### (5)", "5"),
+    ("#### 5%", "5"),
+    ("#### 5 €", "5"),
+    ("#### 12 apples.", "12"),
+    ("#### 12-inch", "12"),
+    ("#### $5/day", "5"),
+    ("A: -1.8 billion", "-1.8"),
+    ("The answer is 5!", "5"),
+    ("#### 3/4", "3/4"),
+    ("#### 6/8 of the cake", "3/4"),
+    ("#### 48/2", "24"),
+    ("#### 1 3/4", "7/4"),
+    ("#### -1 3/4", "-7/4"),
+    ("#### 5 + 3 = 8", "8"),
+    ("#### <<3+4=7>>7", "7"),
+    # inside a box
+    (r"\boxed{\frac{3}{4}}", "3/4"),
+    (r"\boxed{-\dfrac{6}{8}}", "-3/4"),
+    (r"\boxed{1\frac{3}{4}}", "7/4"),
+    (r"\boxed{\frac34}", "3/4"),
+    (r"\boxed{\$1,234.50}", "1234.5"),
+    (r"\boxed{1{,}234}", "1234"),
+    (r"\boxed{1\,234}", "1234"),
+    (r"\boxed{50\%}", "50"),
+    (r"\boxed{5 \text{ apples}}", "5"),
+    (r"\boxed{\mathbf{\text{\$5}}}", "5"),
+    (r"\boxed{90^\circ}", "90"),
+    (r"\boxed{x = 5}", "5"),
+    # a text that is one line with its only number in front
+    ("1,234.50", "1234.5"),
+    ("12 apples.", "12"),
+    (r"\frac{3}{4}", "3/4"),
+]
+
+LAST_WINS = [
+    ("#### 5\n#### 6", "6"),
+    (r"\boxed{5} and so \boxed{6}", "6"),
+    ("The answer is 5.\nA: 6", "6"),
+    ("A: 6\nSo the answer is 5.", "5"),
+    (r"\boxed{5}" + "\nThis answer is found by adding 2 and 3.", "5"),
+    ("#### 5\nThe answer is obvious.", "5"),
+    ("She has **3** left.\n#### 5", "5"),
+    ("#### 5\nThen 7 more come.", "5"),
+    ("#### 5\n#### unknown", None),
+    (r"\boxed{5} or \boxed{x}", None),
+]
+
+NO_ANSWER = [
+    "",
+    "####",
+    "She has 48 / 2 = 24 clips.\nThen she eats 3",
+    "For the glass he pays 5 * 1",
+    "3 apples cost $5",
+    "The answer is not 5",
+    "A: not 5",
+    "A: 10+John's age",
+    "#### inf",
+    "#### nan",
+    "#### Infinity",
+    "#### 1e999",
+    "#### 1e3",
+    "#### 1/0",
+    "#### 5+3",
+    "#### 5 x 3",
+    "#### 2**3",
+    "#### 5^2",
+    "#### 5²",
+    "#### 1½",
+    "#### x - 5",
+    "#### 10:30",
+    "#### 3,4",
+    "#### 3, 4",
+    "#### 1,23,456",
+    "#### 1 234",
+    "#### 1.2.3",
+    "#### 12-15",
+    "#### 3/4/2020",
+    "#### ٣",
+    "The answer is 5 or 6",
+    "The answer is between 5 and 6",
+    "The answer is 5 hours and 30 minutes",
+    "A: She has 12 apples for 3 days",
+    r"\boxed{2\pi}",
+    r"\boxed{5\sqrt{2}}",
+    r"\boxed{\sqrt{2}}",
+    r"\boxed{\frac{10}{\sqrt{2}}}",
+    r"\boxed{2x}",
+    r"\boxed{}",
+    r"\boxed{5",
+    "<answer>5",
+    "#### " + "9" * 5000,
+    "#### 1/" + "9" * 5000,
+]
+
+
+@pytest.mark.parametrize(("text", "answer"), STATED)
+def test_a_stated_answer_is_read_in_canonical_form(text, answer):
+    assert extract_answer(text) == answer
+    assert extract_answer(answer) == answer
+
+
+@pytest.mark.parametrize(("text", "answer"), LAST_WINS)
+def test_the_last_statement_decides(text, answer):
+    assert extract_answer(text) == answer
+
+
+@pytest.mark.parametrize("text", NO_ANSWER)
+def test_what_is_not_stated_or_not_one_number_is_no_answer(text):
+    assert extract_answer(text) is None
+    assert not is_correct(text, "5")
+
+
+@pytest.mark.parametrize(
+    ("completion", "answer", "correct"),
+    [
+        ("#### 12.0", "12", True),
+        ("#### 1,234", "1234", True),
+        ("#### 3/4", "0.75", True),
+        ("#### 0.3333333333333333", "1/3", False),
+        ("#### 50%", "50", True),
+        ("#### 50%", "0.5", False),
+        ("#### 50", "50%", True),
+        ("#### 5", "-5", False),
+        ("#### 10000000000000000000001", "10000000000000000000000", False),
+        ("A: 18", "She makes 9 * 2 = 18.\n#### 18", True),
+        ("no answer", "18", False),
+    ],
+)
+def test_answers_are_compared_as_exact_rationals(completion, answer, correct):
+    assert is_correct(completion, answer) is correct
+    assert numeric_reward(completion, Problem("1", "q", answer)) == float(correct)
+
+
+@pytest.mark.parametrize("answer", ["", "many", "5 or 6", "inf", "1/0"])
+def test_a_gold_answer_that_cannot_be_read_is_an_error(answer):
+    with pytest.raises(ValueError, match="gold answer"):
+        is_correct("#### 5", answer)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["9", "1,", ",234", "{", r"\boxed{", "#", "#### ", "answer to ", "answer is ", "answer: 5 or "]
+    + [
+        "answer is about ",
+        "the answer is 5 ",
+        "**1",
+        "<<",
+        r"\frac{",
+        " ",
+        "\n",
+        "A:\n",
+        "<answer>",
+    ]
+    + ["1 ", "1/", "-", "=1", "a ", "or ", ".! ", "$", "> "],
+)
+@pytest.mark.parametrize("start", ["", "#### 1", "answer: ", r"\boxed{"])
+def test_hostile_text_takes_linear_time(start, piece):
+    text = start + piece * (100_000 // len(piece))
+    began = time.process_time()
+    extract_answer(text)
+    extract_answer(text + "\n5")
+    assert time.process_time() - began < 2
+
+
+def test_judgements_agree_with_those_recorded_for_real_outputs():
+    folder = os.environ.get("SGPO_GSM8K_DIR")
+    if not folder:
+        pytest.skip("SGPO_GSM8K_DIR is not set")
+    sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
+    from answer_agreement import FILE_NAME, compare
+
+    if not (Path(folder) / FILE_NAME).exists():
+        pytest.skip(f"SGPO_GSM8K_DIR holds no {FILE_NAME}")
+    count, disagreements = compare(folder)
+    assert count == 5276
+    assert 1 - len(disagreements) / count >= 0.995
+
+
+def test_gsm8k_original_files_load_whole():
+    if not os.environ.get("SGPO_GSM8K_DIR"):
+        pytest.skip("SGPO_GSM8K_DIR is not set")
+    problems = load_gsm8k("train")
+    assert len(problems) == 7473
+    assert problems[0].id == "gsm8k-train-0001"
+    assert all(is_correct(problem.solution, problem.answer) for problem in problems)
+
+
+def write(folder, *records, name="data.jsonl"):
+    lines = [record if isinstance(record, str) else json.dumps(record) for record in records]
+    (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder / name
+
+
+GSM8K_ROW = {"question": "How many?", "answer": "900 + 100 = 1000\n#### 1,000"}
+
+
+@pytest.mark.parametrize(
+    ("config", "name"), [("main", "test.jsonl"), ("socratic", "test_socratic.jsonl")]
+)
+def test_gsm8k_is_read_from_a_folder_or_the_environment(tmp_path, monkeypatch, config, name):
+    write(tmp_path, GSM8K_ROW, name=name)
+    expected = [Problem("gsm8k-test-0001", "How many?", "1000", GSM8K_ROW["answer"])]
+    monkeypatch.delenv("SGPO_GSM8K_DIR", raising=False)
+    assert load_gsm8k("test", config, path=tmp_path) == expected
+    monkeypatch.setenv("SGPO_GSM8K_DIR", str(tmp_path))
+    assert load_gsm8k("test", config) == expected
+
+
+def test_gsm8k_comes_from_the_hub_when_no_folder_is_named(monkeypatch):
+    asked = []
+
+    def load_dataset(*names, split):
+        asked.append((*names, split))
+        return [GSM8K_ROW]
+
+    monkeypatch.delenv("SGPO_GSM8K_DIR", raising=False)
+    monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
+    assert load_gsm8k("test")[0].answer == "1000"
+    assert asked == [("openai/gsm8k", "main", "test")]
+
+
+def test_a_hub_out_of_reach_is_one_sentence_with_the_mends(monkeypatch):
+    def load_dataset(*names, split):
+        raise ConnectionError("many\nlines")
+
+    monkeypatch.delenv("SGPO_GSM8K_DIR", raising=False)
+    monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
+    with pytest.raises(ValueError, match=r"^GSM8K can't .* path= .* SGPO_GSM8K_DIR .*$"):
+        load_gsm8k()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"split": "validation"}, "no split 'validation'; choose one of train, test"),
+        ({"config": "hard"}, "no config 'hard'; use main or socratic"),
+        ({"split": "test"}, "test.jsonl is not there; point path="),
+        ({"split": "train"}, "line 2: 'answer' does not end in '#### NUMBER'"),
+    ],
+)
+def test_gsm8k_that_cannot_be_used_is_refused(tmp_path, arguments, message):
+    write(tmp_path, GSM8K_ROW, {"question": "q", "answer": "5"}, name="train.jsonl")
+    with pytest.raises(ValueError, match=message):
+        load_gsm8k(path=tmp_path, **arguments)
+
+
+def test_any_jsonl_loads_with_its_optional_fields(tmp_path):
+    full = {
+        "id": "one",
+        "question": "How many?",
+        "answer": "1,000",
+        "solution": "s",
+        "expert_solution": "e",
+        "strategy": "add",
+        "family": "f",
+        "plan": ["add", "halve"],
+        "note": 5,
+    }
+    separator = '{"question": "a\u2028b", "answer": 2}'  # U+2028 ends no line of JSON
+    file = write(tmp_path, full, "", separator, {"id": 7, "question": "q", "answer": 0.5}, "", " ")
+    assert load_problems(file) == [
+        Problem("one", "How many?", "1,000", "s", "e", "add", "f", ("add", "halve")),
+        Problem("data-0003", "a\u2028b", "2"),
+        Problem("7", "q", "0.5"),
+    ]
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_no_obstacle(tmp_path):
+    file = tmp_path / "windows.jsonl"
+    file.write_bytes(b'\xef\xbb\xbf{"question": "q", "answer": "5"}\r\n\r\n')
+    assert load_problems(file) == [Problem("windows-0001", "q", "5")]
+
+
+def test_check_decides_which_gold_answers_can_be_used(tmp_path):
+    file = write(tmp_path, {"question": "q", "answer": "Paris"})
+    assert load_problems(file, check=str.isalpha)[0].answer == "Paris"
+    with pytest.raises(ValueError, match="line 1: the answer 'Paris' can't be used"):
+        load_problems(file)
+    with pytest.raises(ValueError, match="line 1: the answer 'Paris' can't be used"):
+        load_problems(file, check=str.isdigit)
+
+
+GOOD = {"id": "a", "question": "q", "answer": "1"}
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ("{", "line 2 is not a JSON object"),
+        ("[1]", "line 2 is not a JSON object"),
+        ("[" * 100_000, "line 2 is not a JSON object"),
+        ({"answer": "1"}, "line 2 has no field 'question'; add it"),
+        ({"question": "q"}, "line 2 has no field 'answer'; add it"),
+        (GOOD | {"question": 5}, "line 2: 'question' must be text, not int"),
+        (GOOD | {"question": " "}, "line 2: 'question' is blank"),
+        (GOOD | {"answer": True}, "line 2: 'answer' must be text, not bool"),
+        (GOOD | {"answer": float("nan")}, "line 2: the answer 'nan' can't be used"),
+        (GOOD | {"id": None}, "line 2: 'id' must be text, not NoneType"),
+        (GOOD | {"id": "b", "plan": "add"}, "line 2: 'plan' must be a list of texts"),
+        (GOOD | {"id": "b", "plan": [1]}, "line 2: 'plan' must be a list of texts"),
+        (GOOD | {"id": "b", "strategy": {}}, "line 2: 'strategy' must be text, not dict"),
+        (GOOD | {"question": "\ud800"}, "line 2: 'question' holds half a character"),
+        (GOOD, "line 2: the id 'a' is taken by line 1; make ids unique"),
+    ],
+)
+def test_a_line_that_cannot_be_used_is_one_sentence_with_file_and_line(tmp_path, second, message):
+    second = second if isinstance(second, str) else {"id": "b"} | second
+    file = write(tmp_path, GOOD, second)
+    with pytest.raises(ValueError) as error:
+        load_problems(file)
+    assert str(error.value).startswith(f"{file}, {message}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"\n \n", "is empty"),
+        (b'{"question": "q", "answer": "1"}\n\xff\n', "line 2 is not UTF-8"),
+        (None, "can't be read"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused(tmp_path, content, message):
+    file = tmp_path / "data.jsonl"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        load_problems(file)
+
+
+def test_a_folder_in_place_of_a_file_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="is a folder; name a JSONL file"):
+        load_problems(tmp_path)
