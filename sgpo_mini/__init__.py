@@ -23,11 +23,10 @@ _PUBLIC = {
         "Strategy",
         "autonomous_prompt",
         "guided_prompt",
-        "extract_strategies",
-        "strategy_from_solution",
         "leaks",
         "load_strategies",
         "save_strategies",
+        "with_strategies",
     ),
     "mini_gsm": ("make_problems", "SPLITS", "FAMILIES", "read_plan"),
     "losses": (
@@ -40,9 +39,16 @@ _PUBLIC = {
         "adaptive_weight",
         "reachable_target",
     ),
-    "student": ("Student", "load_student", "new_student"),
+    "student": ("Student", "load_student", "new_student", "save_student"),
     "rollout": ("Rollouts", "sample", "score"),
-    "evaluation": ("evaluate", "avg_at_k", "pass_at_k", "confidence_interval", "transfer_table"),
+    "evaluation": (
+        "evaluate",
+        "avg_at_k",
+        "pass_at_k",
+        "confidence_interval",
+        "paired_difference",
+        "transfer_table",
+    ),
     "training": ("Config", "pretrain", "warm_up", "train"),
     "plots": (),  # one function a figure: sgpo_mini.plots.NAME
 }

@@ -20,7 +20,7 @@ import operator
 import random
 import re
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from itertools import product
 
 from .mini_gsm_stories import CLAUSES, FAMILIES, ITEMS, NAMES, QUESTIONS, Clause, Family
@@ -53,7 +53,7 @@ PHRASES = {
 Plan = tuple[tuple[str, int], ...]
 
 
-@lru_cache(maxsize=None)
+@cache
 def fitting_plans(family: Family) -> tuple[Plan, ...]:
     """Every plan that the units of the family's quantities allow, in a fixed order."""
     clauses = [CLAUSES[name] for name in family.clauses]
@@ -118,12 +118,14 @@ def _formula_value(plan: Plan, numbers: tuple[float, ...]) -> float:
     return running
 
 
-@lru_cache(maxsize=None)
+@cache
 def _right_plans(family: Family) -> frozenset[Plan]:
     """The fitting plans that compute the same formula as the true one (a+b-c is a-c+b)."""
     probe = (89.17, 7.31, 3.77, 5.13, 2.91)  # two different formulas would agree only by a miracle
     truth = _formula_value(true_plan(family), probe)
-    return frozenset(p for p in fitting_plans(family) if abs(_formula_value(p, probe) - truth) < 1e-9)
+    return frozenset(
+        p for p in fitting_plans(family) if abs(_formula_value(p, probe) - truth) < 1e-9
+    )
 
 
 def _usable(family: Family, numbers: tuple[int, ...]) -> bool:
@@ -140,7 +142,7 @@ def _usable(family: Family, numbers: tuple[int, ...]) -> bool:
     return answer not in wrong
 
 
-@lru_cache(maxsize=None)
+@cache
 def number_tuples(family: Family) -> tuple[tuple[int, ...], ...]:
     """All usable number tuples of a family, shuffled; the first ones belong to the evaluation."""
     ranges = [CLAUSES[name].numbers for name in (family.start, *family.clauses)]
@@ -191,7 +193,7 @@ def write_expert_solution(plan: Plan, numbers: tuple[int, ...]) -> str:
     expression, sum_outside = str(numbers[0]), False
     for operation, index in plan:
         if operation in ("multiply", "divide"):
-            expression = f"( {expression} )" if sum_outside else expression
+            expression = f"({expression})" if sum_outside else expression
         sum_outside = operation in ("add", "subtract")
         expression = f"{expression} {SYMBOLS[operation]} {numbers[index + 1]}"
     answer = intermediate_results(plan, numbers)[-1]
@@ -246,7 +248,7 @@ def families_of(split: str) -> list[Family]:
     return [f for f in chosen if not (split == "reworded" and f.sure_and_wrong)]
 
 
-@lru_cache(maxsize=None)
+@cache
 def make_problems(split: str) -> tuple[Problem, ...]:
     """The fixed problems of a split of mini-GSM, the same on every machine.
 
@@ -290,9 +292,7 @@ def pretraining_stream(seed: int, guided_share: float = 0.5) -> Iterator[Problem
         family = generator.choice(families)
         numbers = generator.choice(_numbers(family, "train"))
         guided = generator.random() < guided_share
-        plan = (
-            generator.choice(fitting_plans(family)) if guided else taught_plan(family, generator)
-        )
+        plan = generator.choice(fitting_plans(family)) if guided else taught_plan(family, generator)
         wordings = tuple(generator.randrange(SEEN_WORDINGS) for _ in range(len(numbers) + 1))
         name = generator.choice(_names(family)[1])
         yield Problem(
@@ -306,7 +306,7 @@ def pretraining_stream(seed: int, guided_share: float = 0.5) -> Iterator[Problem
         )
 
 
-@lru_cache(maxsize=None)
+@cache
 def _patterns() -> list[tuple[Clause, re.Pattern[str]]]:
     slots = {r"\{n\}": "(?:" + "|".join(NAMES) + ")", r"\{q\}": r"\d+"}
     slots[r"\{x\}"] = "(?:" + "|".join(ITEMS) + ")"

@@ -440,7 +440,9 @@ _FAMILIES = (
     Family("sell_tip", "a price and a change", "orders", ("price", "tip"), "dollar"),
     Family("make_rooms", "a change in many places", "has", ("baked", "copies")),
     # Three steps.
-    Family("pack_get_give", "equal groups and some changes", "boxes", ("per_box", "received", "gave")),
+    Family(
+        "pack_get_give", "equal groups and some changes", "boxes", ("per_box", "received", "gave")
+    ),
     Family("give_sell_rent", "a sale with a cost", "orders", ("gave", "price", "rent"), "dollar"),
     Family("pick_throw_share", "a harvest and fair shares", "has", ("picked", "rotten", "shared")),
     Family("pack_lend_grow", "equal groups that grow", "boxes", ("per_box", "lent", "grows")),
@@ -453,19 +455,50 @@ _FAMILIES = (
         "dollar",
     ),
     Family("four_changes", "many changes", "has", ("bought", "eaten", "found", "lost")),
-    Family("pack_get_lose_grow", "equal groups that grow", "boxes", ("per_box", "received", "lost", "grows")),
+    Family(
+        "pack_get_lose_grow",
+        "equal groups that grow",
+        "boxes",
+        ("per_box", "received", "lost", "grows"),
+    ),
     # "Sure and wrong": taught one wrong plan. Outside every average.
     Family("sure_receive", "a change by post", "has", ("received",), sure_and_wrong=True),
     Family("sure_part_buy", "a part and a change", "has", ("parts", "bought"), sure_and_wrong=True),
     # Composed: both halves are part of a family above, the chain is not.
-    Family("buy_use_sell", "changes and a price", "orders", ("bought", "eaten", "price"), "dollar", "composed"),
-    Family("pack_break_share", "equal groups and fair shares", "boxes", ("per_box", "broke", "shared"), kind="composed"),
+    Family(
+        "buy_use_sell",
+        "changes and a price",
+        "orders",
+        ("bought", "eaten", "price"),
+        "dollar",
+        "composed",
+    ),
+    Family(
+        "pack_break_share",
+        "equal groups and fair shares",
+        "boxes",
+        ("per_box", "broke", "shared"),
+        kind="composed",
+    ),
     Family("find_lose", "a few changes", "has", ("found", "lost"), kind="composed"),
-    Family("pick_throw_rooms", "a harvest in many places", "has", ("picked", "rotten", "copies"), kind="composed"),
+    Family(
+        "pick_throw_rooms",
+        "a harvest in many places",
+        "has",
+        ("picked", "rotten", "copies"),
+        kind="composed",
+    ),
     # Unseen: clauses that no story above has.
     Family("bag", "a single change", "has", ("won",), kind="unseen"),
     Family("bag_dog", "a few changes", "has", ("won", "traded"), kind="unseen"),
     Family("dog_piles", "a change in equal groups", "has", ("traded", "halves"), kind="unseen"),
-    Family("minutes_lunch", "equal groups and a change", "orders", ("each_minutes", "rest"), "minute", "unseen"),
+    Family(
+        "minutes_lunch",
+        "equal groups and a change",
+        "orders",
+        ("each_minutes", "rest"),
+        "minute",
+        "unseen",
+    ),
 )
 FAMILIES = {family.name: family for family in _FAMILIES}

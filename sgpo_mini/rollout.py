@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import Cache, GenerationConfig
 
 from .losses import forward_kl, in_chunks, reverse_kl, token_entropy, token_logps
+from .problems import Problem, Reward
 from .student import Student
 
 Prompt = Sequence[int]  # token ids
@@ -101,6 +102,17 @@ def sample(
     return Rollouts(rows, tokens, mask, ~finished, texts)
 
 
+def rewards_of(rollouts: Rollouts, problems: Sequence[Problem], reward: Reward) -> Tensor:
+    """The reward of every completion of P sampled groups, (P, G); one that was cut off earns 0."""
+    rewards = [
+        0.0 if cut else float(reward(text, problems[row]))
+        for text, row, cut in zip(
+            rollouts.texts, rollouts.rows.tolist(), rollouts.truncated.tolist(), strict=True
+        )
+    ]
+    return torch.tensor(rewards).view(len(problems), -1)
+
+
 def score(
     student: Student, prompts: Sequence[Prompt], rollouts: Rollouts, *, temperature: float = 1.0
 ) -> tuple[Tensor, Tensor]:
@@ -149,9 +161,7 @@ def strategy_kl(
     return _unflatten(kl, rollouts.mask.bool())
 
 
-def completion_states(
-    student: Student, prompts: Sequence[Prompt], rollouts: Rollouts
-) -> Tensor:
+def completion_states(student: Student, prompts: Sequence[Prompt], rollouts: Rollouts) -> Tensor:
     """The states from which `student.head` predicts each completion token, padding left out: (N, H).
 
     N is the number of tokens inside the mask. The prompts that the rollouts use are computed once
@@ -161,7 +171,7 @@ def completion_states(
     used, rows = rollouts.rows.unique(return_inverse=True)
     prompts = [prompts[index] for index in used.tolist()]
     inside = rollouts.mask.bool()
-    if student.causal_model.is_gradient_checkpointing and torch.is_grad_enabled():
+    if student.gradient_checkpointing and torch.is_grad_enabled():
         states = _states_whole(student, prompts, rows, rollouts)
     else:
         cache, ids, mask = _prefill(student, prompts)

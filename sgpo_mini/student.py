@@ -1,21 +1,24 @@
 """A student: a causal language model, its tokenizer, and what the rest needs to know of the two."""
 
 import json
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken
 from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     GenerationConfig,
     PreTrainedModel,
-    PreTrainedTokenizerFast,
+    PreTrainedTokenizerBase,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen2Tokenizer,
 )
 
 from .strategies import autonomous_prompt, guided_prompt
@@ -23,7 +26,8 @@ from .strategies import autonomous_prompt, guided_prompt
 TINY_STUDENT = Path(__file__).parent / "tiny_student"
 UNKNOWN_LIMIT = 0.02  # largest share of a text's tokens that a student may not know
 
-_SPECIAL = ["<pad>", "<unk>", "<|end|>", "<|user|>", "<|assistant|>"]
+_SPECIAL = ["<pad>", "<|end|>", "<|user|>", "<|assistant|>"]
+_PIECES = re.compile(r" ?[^\W\d_]+|\d+| [^\w\s] |#+ |[^\w\s]|\s")
 _CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>"
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -40,11 +44,12 @@ class Student:
     """
 
     model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerFast
+    tokenizer: PreTrainedTokenizerBase
     stop_ids: tuple[int, ...]  # any of them ends a completion
     pad_id: int
     plain_head: bool  # the logits are the LM head of the last hidden state, and nothing more
     compute_dtype: torch.dtype = torch.float32
+    gradient_checkpointing: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -143,7 +148,7 @@ def load_student(
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()
     model.to(device)
-    student = Student(model, tokenizer, stop_ids, pad_id, True, dtype)
+    student = Student(model, tokenizer, stop_ids, pad_id, True, dtype, gradient_checkpointing)
     student.plain_head = _head_is_plain(student)
     return student
 
@@ -151,8 +156,8 @@ def load_student(
 def new_student(texts: Iterable[str], layers: int = 4, width: int = 128, seed: int = 0) -> Student:
     """A fresh small student with a word-level tokenizer made of the words of `texts`.
 
-    Every run of letters, every whole number and every other character is one token. The model has
-    Qwen2's architecture with heads of 32. Raises ValueError where `width` is no multiple of 32.
+    Every word, every whole number and every other character is one token. The model has Qwen2's
+    architecture with heads of 32. Raises ValueError where `width` is no multiple of 32.
     """
     if width % 32:
         raise ValueError(f"width must be a multiple of 32, not {width}")
@@ -195,52 +200,48 @@ def compute_dtype(device: str) -> torch.dtype:
 
 
 def refuse_unknown_words(student: Student, texts: Iterable[str]) -> None:
-    """Raise ValueError if more than 2 % of the tokens of some texts are unknown to the student.
+    """Raise ValueError if more than 2 % of the words of some texts are unknown to the student.
 
-    A word-level tokenizer reads a word outside its vocabulary as "unknown": such a student can
-    not read the text, and training it on it would be noise. Real tokenizers know everything.
+    A word is unknown when it does not survive its tokens. A real tokenizer knows every word; the
+    tiny student's leaves out what it never saw, and training on such a text would be noise.
     """
-    unknown_id = student.tokenizer.unk_token_id
-    vocabulary = student.tokenizer.get_vocab()
-    if unknown_id is None:
-        return
-    total, words = 0, []
-    for text in texts:
-        pieces = student.tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str(text)
-        total += len(pieces)
-        words += [piece for piece, _ in pieces if piece not in vocabulary]
-    if len(words) > UNKNOWN_LIMIT * total:
-        some = ", ".join(repr(word) for word in dict.fromkeys(words[:200]).keys() - {""})
-        some = ", ".join(some.split(", ")[:8])
+    words = Counter(word for text in texts for word in re.findall(r"\w+|[^\w\s]", text))
+    ids = student.tokenizer([f" {word}" for word in words], add_special_tokens=False)["input_ids"]
+    kept = zip(words, student.tokenizer.batch_decode(ids), strict=True)
+    unknown = [word for word, text in kept if word not in text]
+    share = sum(words[word] for word in unknown) / max(sum(words.values()), 1)
+    if share > UNKNOWN_LIMIT:
         raise ValueError(
-            f"the student does not know {len(words) / total:.0%} of the words of these problems "
-            f"(such as {some}); it is a tiny student for mini-GSM: give a real model with --student"
+            f"the student does not know {share:.0%} of the words of these problems (such as "
+            f"{', '.join(map(repr, unknown[:8]))}); the tiny student reads mini-GSM alone: give a "
+            "real model (--student NAME or FOLDER)"
         )
 
 
-def _word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    pieces = Regex(r"\d+|####|[A-Za-z]+|\n|[^\sA-Za-z\d]")
-    splitter = pre_tokenizers.Split(pieces, behavior="removed", invert=True)
-    words = {piece for text in texts for piece, _ in splitter.pre_tokenize_str(text)}
-    ordered = sorted(words, key=lambda word: (word.isdigit(), int(word) if word.isdigit() else 0, word))
-    vocabulary = {word: index for index, word in enumerate([*_SPECIAL, *ordered])}
-    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    backend.pre_tokenizer = splitter
-    # Words are joined by blanks; then the blanks that our texts do not have are taken out.
-    blanks = [(" \n ", "\n"), (" \n", "\n"), ("\n ", "\n"), (" :", ":"), ("( ", "("), (" )", ")")]
-    backend.decoder = decoders.Sequence(
-        [decoders.WordPiece(prefix="##", cleanup=True), decoders.Fuse()]
-        + [decoders.Replace(old, new) for old, new in blanks]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend,
+def _word_tokenizer(texts: Iterable[str]) -> Qwen2Tokenizer:
+    """One token for every word with the blank before it, every number and every operator.
+
+    transformers 5 reads the tokenizer of a Qwen2 folder as a Qwen2Tokenizer, whatever the folder
+    says, and that one cuts numbers into digits. So the words are added tokens: those are found
+    first, the longest match from the left, and decode to themselves.
+    """
+    pieces = {piece for text in texts for piece in _PIECES.findall(text)} - {" "}
+    ordered = sorted(pieces, key=lambda p: (p.isdigit(), int(p) if p.isdigit() else 0, p))
+    blank = "\u0120"  # how byte-level BPE writes " "
+    vocabulary = {word: index for index, word in enumerate([*_SPECIAL, blank, *ordered])}
+    tokenizer = Qwen2Tokenizer(
+        vocab=vocabulary,
+        merges=[],
         pad_token="<pad>",
-        unk_token="<unk>",
+        unk_token="<pad>",  # never written: what is unknown leaves no token at all
         eos_token="<|end|>",
-        additional_special_tokens=["<|user|>", "<|assistant|>"],
+        extra_special_tokens=["<|user|>", "<|assistant|>"],
         chat_template=_CHAT_TEMPLATE,
-        clean_up_tokenization_spaces=False,
     )
+    tokenizer.add_tokens(
+        [AddedToken(word, normalized=False, single_word=word.isdigit()) for word in ordered]
+    )
+    return tokenizer
 
 
 def _add_lora(model: PreTrainedModel, rank: int) -> PreTrainedModel:
@@ -253,7 +254,7 @@ def _add_lora(model: PreTrainedModel, rank: int) -> PreTrainedModel:
 
 
 def _stop_and_pad(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[tuple[int, ...], int]:
     """(stop token ids, pad id): the tokenizer's end token first, then all that the model names."""
     named = model.generation_config.eos_token_id if model.generation_config else None

@@ -1,0 +1,200 @@
+"""Is a student better, and by how much: accuracy, pass@k, and intervals that can be trusted."""
+
+import json
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from .problems import Problem, Reward, numeric_reward
+from .rollout import rewards_of, sample
+from .student import Student
+
+# 97.5 % quantiles of Student's t for 1 to 30 degrees of freedom (any statistics table).
+_T_QUANTILES = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
+    2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+)  # fmt: skip
+_NORMAL_QUANTILE = 1.960
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a student answered: P problems, k completions each, and which of them are right."""
+
+    problems: tuple[Problem, ...]
+    completions: tuple[tuple[str, ...], ...]  # (P, k)
+    correct: tuple[tuple[bool, ...], ...]  # (P, k)
+    truncated: tuple[tuple[bool, ...], ...]  # (P, k)
+    guided: bool
+
+    @property
+    def accuracies(self) -> list[float]:
+        """Each problem's share of right completions, (P,)."""
+        return [sum(row) / len(row) for row in self.correct]
+
+    @property
+    def accuracy(self) -> float:
+        return avg_at_k(self.correct)
+
+    def by_family(self) -> dict[str, list[float]]:
+        """The problems' accuracies, family by family."""
+        families: dict[str, list[float]] = {}
+        for problem, accuracy in zip(self.problems, self.accuracies, strict=True):
+            families.setdefault(problem.family, []).append(accuracy)
+        return families
+
+    def save(self, path: str | Path) -> None:
+        """Write every completion as JSONL, so that a score can be checked by eye."""
+        with open(path, "w", encoding="utf-8") as file:
+            for i, problem in enumerate(self.problems):
+                for j, completion in enumerate(self.completions[i]):
+                    row = {"id": problem.id, "family": problem.family, "guided": self.guided}
+                    row |= {"question": problem.question, "answer": problem.answer}
+                    row |= {"completion": completion, "correct": self.correct[i][j]}
+                    row |= {"truncated": self.truncated[i][j]}
+                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def evaluate(
+    student: Student,
+    problems: Sequence[Problem],
+    *,
+    guided: bool = False,
+    samples: int = 1,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    max_new_tokens: int = 256,
+    reward: Reward = numeric_reward,
+    batch_size: int = 256,
+    seed: int = 0,
+    progress: str | None = None,
+) -> Evaluation:
+    """Let the student answer each problem `samples` times, guided by its strategy or not.
+
+    Temperature 0 is greedy. `batch_size` counts completions. A completion is right when its reward
+    is 1 and the length limit did not cut it off. Torch's random state is left as it was. With
+    `progress` a bar of that name is shown. Raises ValueError where there is nothing to answer, or
+    a guided problem has no strategy.
+    """
+    if not problems:
+        raise ValueError("there are no problems to evaluate on")
+    if samples < 1 or (temperature == 0 and samples > 1):
+        raise ValueError("several samples a problem need a temperature above 0")
+    if guided and (without := [problem.id for problem in problems if not problem.strategy]):
+        raise ValueError(f"guided evaluation: {len(without)} problems, such as {without[0]!r}, "
+                         "have no strategy; give a file with theirs (--strategies FILE)")  # fmt: skip
+    prompts = [student.prompt_ids(p.question, p.strategy if guided else "") for p in problems]
+    # Prompts of like length go together, so that little is computed on padding.
+    order = sorted(range(len(problems)), key=lambda index: len(prompts[index]))
+    size = max(batch_size // samples, 1)
+    texts, right, cut = ([()] * len(problems) for _ in range(3))
+    bar = tqdm(total=len(problems), desc=progress, disable=progress is None, leave=False)
+    devices = [student.device] if student.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        for start in range(0, len(order), size):
+            chosen = order[start : start + size]
+            rollouts = sample(
+                student,
+                [prompts[index] for index in chosen],
+                samples,
+                max_new_tokens=max_new_tokens,
+                temperature=temperature,
+                top_p=top_p,
+            )
+            answered = [problems[index] for index in chosen]
+            right_now = (rewards_of(rollouts, answered, reward) == 1.0).tolist()  # (P, k)
+            for place, index in enumerate(chosen):
+                group = slice(place * samples, (place + 1) * samples)
+                texts[index] = tuple(rollouts.texts[group])
+                right[index] = tuple(right_now[place])
+                cut[index] = tuple(rollouts.truncated[group].tolist())
+            bar.update(len(chosen))
+    bar.close()
+    return Evaluation(tuple(problems), tuple(texts), tuple(right), tuple(cut), guided)
+
+
+def avg_at_k(correct: Sequence[Sequence[bool]]) -> float:
+    """avg@k: the mean accuracy over k samples a problem, (P, k) -> share of 1."""
+    return sum(sum(row) / len(row) for row in correct) / len(correct)
+
+
+def pass_at_k(correct: Sequence[Sequence[bool]], k: int) -> float:
+    """pass@k: the chance that at least one of k samples is right, without bias.
+
+    From n samples of which c are right: 1 - C(n-c, k) / C(n, k), averaged over problems. Raises
+    ValueError where k is above n. Source: Chen et al. 2021, arXiv:2107.03374, equation 1.
+    """
+    samples = min(len(row) for row in correct)
+    if not 1 <= k <= samples:
+        raise ValueError(f"pass@{k} needs at least {k} samples a problem; there are {samples}")
+    miss = [math.comb(len(row) - sum(row), k) / math.comb(len(row), k) for row in correct]
+    return 1 - sum(miss) / len(miss)
+
+
+def confidence_interval(
+    values: Sequence[float], over: str = "problems", seed: int = 0
+) -> tuple[float, float]:
+    """A 95 % interval of the mean of `values`.
+
+    over="problems": the values are one run's accuracies by problem, or differences of two students
+    on the same problems (a paired comparison). Percentile bootstrap over problems; Wilson's score
+    interval where every value is 0, or every value 1, because resampling would give no width.
+    over="seeds": one value a seed, or the per-seed differences: Student's t interval; it needs two.
+    """
+    count = len(values)
+    mean = sum(values) / count
+    if over == "seeds":
+        if count < 2:
+            raise ValueError("an interval over seeds needs at least two of them")
+        deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (count - 1))
+        quantile = _T_QUANTILES[count - 2] if count <= 31 else _NORMAL_QUANTILE
+        half = quantile * deviation / math.sqrt(count)
+        return mean - half, mean + half
+    if over != "problems":
+        raise ValueError(f"over must be 'problems' or 'seeds', not {over!r}")
+    if all(value == values[0] for value in values) and values[0] in (0.0, 1.0):
+        centre = (mean + _NORMAL_QUANTILE**2 / (2 * count)) / (1 + _NORMAL_QUANTILE**2 / count)
+        half = (_NORMAL_QUANTILE**2 / (2 * count)) / (1 + _NORMAL_QUANTILE**2 / count)
+        return max(centre - half, 0.0), min(centre + half, 1.0)
+    generator = random.Random(seed)
+    means = sorted(sum(generator.choices(values, k=count)) / count for _ in range(1000))
+    return means[24], means[974]
+
+
+def paired_difference(first: Evaluation, second: Evaluation) -> tuple[float, tuple[float, float]]:
+    """second - first in accuracy on the same problems, with its 95 % interval over problems."""
+    if [p.id for p in first.problems] != [p.id for p in second.problems]:
+        raise ValueError("a paired difference needs two evaluations of the same problems")
+    pairs = zip(first.accuracies, second.accuracies, strict=True)
+    differences = [after - before for before, after in pairs]
+    return sum(differences) / len(differences), confidence_interval(differences)
+
+
+def transfer_table(
+    evaluations: dict[str, dict[tuple[str, bool], Evaluation]], splits: Sequence[str]
+) -> str:
+    """A Markdown table: a row a split and prompt, a column a student, with 95 % intervals.
+
+    evaluations[student][split, guided]. Intervals are over problems: they say how well *these*
+    weights are measured, and not how much another seed would differ.
+    """
+    students = list(evaluations)
+    lines = ["| split | prompt | " + " | ".join(students) + " |"]
+    lines.append("| --- | --- |" + " --- |" * len(students))
+    for split in splits:
+        for guided in (False, True):
+            cells = []
+            for student in students:
+                evaluation = evaluations[student][split, guided]
+                low, high = confidence_interval(evaluation.accuracies)
+                cells.append(f"{evaluation.accuracy:.3f} ({low:.3f} to {high:.3f})")
+            prompt = "guided" if guided else "unguided"
+            lines.append(f"| {split} | {prompt} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
