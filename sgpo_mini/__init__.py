@@ -51,6 +51,7 @@ _PUBLIC = {
     ),
     "training": ("Config", "pretrain", "warm_up", "train"),
     "plots": (),  # one function a figure: sgpo_mini.plots.NAME
+    "exercises": (),  # one check an exercise: sgpo_mini.exercises.check_NAME
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
 

@@ -8,6 +8,10 @@ import hashlib
 import json
 import os
 import shutil
+import signal
+import sys
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,25 +34,44 @@ class RunFolder:
 
     path: Path
 
-    def start(self, config: dict) -> None:
-        """Make the folder; ValueError where it already holds a run."""
-        if (self.path / "config.json").exists():
-            raise ValueError(
-                f"{self.path} already holds a run: go on with it (--resume) or give another --out"
-            )
-        (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
-        _write_whole(self.path / "config.json", json.dumps(config, indent=1) + "\n")
+    @classmethod
+    def open(
+        cls, out: str, settings: dict, resume: bool, may_differ: Collection[str] = ()
+    ) -> "RunFolder | None":
+        """The folder of a new run, or of the one to resume; None without `out`.
 
-    def check_same(self, config: dict, may_differ: set[str]) -> None:
-        """ValueError where the run in this folder has another config, naming what differs."""
+        ValueError where `out` already holds a run, or where the run to resume is not there or had
+        other settings (the thread count is one).
+        """
+        if not out:
+            if resume:
+                raise ValueError("resume needs the run's folder: give it with out (--out FOLDER)")
+            return None
+        folder = cls(Path(out))
+        path = folder.path / "config.json"
+        settings = settings | {"threads": torch.get_num_threads()}
+        if resume:
+            folder._check_same(settings, may_differ)
+        elif path.exists():
+            raise ValueError(
+                f"{out} already holds a run: go on with it (--resume) or give another --out"
+            )
+        elif folder.path.exists() and not folder.path.is_dir():
+            raise ValueError(f"{out} is a file: give a folder for the run (--out FOLDER)")
+        folder.path.mkdir(parents=True, exist_ok=True)
+        _write_whole(path, json.dumps(settings, indent=1) + "\n")
+        return folder
+
+    def _check_same(self, settings: dict, may_differ: Collection[str]) -> None:
         path = self.path / "config.json"
         if not path.is_file():
             raise ValueError(f"{self.path} holds no run to resume: there is no {path.name} in it")
-        saved = json.loads(path.read_text())
+        saved = json.loads(path.read_text(encoding="utf-8"))
         other = sorted(
-            name for name in saved.keys() | config.keys() if saved.get(name) != config.get(name)
+            name
+            for name in (saved.keys() | settings.keys()) - set(may_differ)
+            if saved.get(name) != settings.get(name)
         )
-        other = [name for name in other if name not in may_differ]
         if other:
             told = ", ".join(f"{name} (was {saved.get(name)!r})" for name in other)
             raise ValueError(f"the run in {self.path} had other settings: {told}")
@@ -58,22 +81,31 @@ class RunFolder:
         with open(self.path / f"{name}.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
-    def rewind(self, step: int) -> None:
-        """Drop the log lines of steps after `step`: a resumed run writes them again."""
+    def resume(self, student: Student, optimizer, scaler) -> dict:
+        """Go back to the newest sound checkpoint, and say so; its state, {} where there is none."""
+        state, said = self.load_checkpoint(student, optimizer, scaler)
+        print(said, file=sys.stderr)
+        self._rewind(state.get("step", 0))
+        return state
+
+    def _rewind(self, step: int) -> None:
+        """Drop what came after `step`, damaged checkpoints too: the run writes it again."""
         for name in ("metrics", "timings"):
             path = self.path / f"{name}.jsonl"
             if path.exists():
-                rows = read_rows(path)
-                kept = [json.dumps(row) + "\n" for row in rows if row["step"] <= step]
-                _write_whole(path, "".join(kept))
+                kept = [row for row in read_rows(path) if row["step"] <= step]
+                _write_whole(path, "".join(json.dumps(row) + "\n" for row in kept))
+        for folder in self.checkpoints():
+            if folder.name > _name_of(step):
+                shutil.rmtree(folder)
 
-    def save_checkpoint(self, step: int, student: Student, optimizer, state: dict) -> Path:
-        """Write the trainable weights, the optimizer and `state` as checkpoints/step-NNNNNN."""
+    def save_checkpoint(self, step: int, student: Student, optimizer, scaler, state: dict) -> Path:
+        """Write all that the next step depends on as checkpoints/step-NNNNNN."""
         folder = self.path / "checkpoints"
-        folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob(".*"):  # of a save that was killed
+        folder.mkdir(exist_ok=True)
+        for leftover in folder.glob(".step-*"):  # of a save that was killed
             shutil.rmtree(leftover)
-        final = folder / f"step-{step:06d}"
+        final = folder / _name_of(step)
         temporary = folder / f".{final.name}"
         temporary.mkdir()
         weights, moments = {}, {}
@@ -83,14 +115,14 @@ class RunFolder:
                 moments[f"{key} {name}"] = value.contiguous()
         save_file(weights, temporary / "weights.safetensors")
         save_file(moments, temporary / "optimizer.safetensors")
-        (temporary / "state.json").write_text(json.dumps({"step": step, **state}))
-        files = sorted(temporary.iterdir())
-        sums = {file.name: _sha256(file) for file in files}
+        state = {"step": step, **state, "scaler": scaler.state_dict()}
+        (temporary / "state.json").write_text(json.dumps(state))
+        sums = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
         (temporary / "checksums.json").write_text(json.dumps(sums, indent=1))
-        for file in temporary.iterdir():
-            _flush(file)
-        _flush(temporary)
-        if final.exists():  # an unsound one of the same step, passed over on resuming
+        # The log first: a checkpoint whose steps are missing from it would leave a gap.
+        for path in (*self.path.glob("*.jsonl"), *temporary.iterdir(), temporary):
+            _flush(path)
+        if final.exists():
             shutil.rmtree(final)
         os.replace(temporary, final)
         _flush(folder)
@@ -102,28 +134,64 @@ class RunFolder:
         """The checkpoints there are, the newest first."""
         return sorted((self.path / "checkpoints").glob("step-*"), reverse=True)
 
-    def load_checkpoint(self, student: Student, optimizer) -> tuple[dict, str]:
-        """Put the newest sound checkpoint into student and optimizer: (its state, what to say).
+    def load_checkpoint(self, student: Student, optimizer, scaler) -> tuple[dict, str]:
+        """Put the newest sound checkpoint into the three: (its state, what to say).
 
-        ({}, reason) where there is none, and nothing is changed then.
+        ({}, reason) where there is none; nothing is changed then. ValueError where the checkpoint
+        is another student's.
         """
-        passed_over = []
+        damaged = []
         for folder in self.checkpoints():
             if not _is_sound(folder):
-                passed_over.append(folder.name)
+                damaged.append(folder.name)
                 continue
             weights = load_file(folder / "weights.safetensors", device=str(student.device))
             moments = load_file(folder / "optimizer.safetensors", device=str(student.device))
+            state = json.loads((folder / "state.json").read_text())
+            own = _trainable(student)
+            if {n: w.shape for n, w in weights.items()} != {n: p.shape for n, p in own}:
+                raise ValueError(f"{folder} holds the weights of another student than this one")
             with torch.no_grad():
-                for name, parameter in _trainable(student):
+                for name, parameter in own:
                     parameter.copy_(weights[name])
                     optimizer.state[parameter] = _moments_of(name, moments)
+            if scaler.is_enabled():
+                scaler.load_state_dict(state.pop("scaler"))
             said = f"resuming from {folder}"
-            if passed_over:
-                said += f" ({', '.join(passed_over)} is damaged and was passed over)"
-            return json.loads((folder / "state.json").read_text()), said
-        damaged = f": {', '.join(passed_over)} is damaged" if passed_over else ""
-        return {}, f"no sound checkpoint in {self.path}{damaged}; starting from the first step"
+            if damaged:
+                said += f" (passed over, because damaged: {', '.join(damaged)})"
+            return state, said
+        said = f" (damaged: {', '.join(damaged)})" if damaged else ""
+        return {}, f"no sound checkpoint in {self.path}{said}: starting from the first step"
+
+
+@contextmanager
+def finishing_steps(out: str) -> Iterator[list[int]]:
+    """Ctrl-C lets the step in progress be finished: the list that this yields is empty until then.
+
+    The loop inside then has to stop; KeyboardInterrupt follows, which says how to go on with the
+    run in `out`. A second Ctrl-C stops at once.
+    """
+    interrupts: list[int] = []
+
+    def remember(number, frame):
+        if interrupts:
+            raise KeyboardInterrupt
+        interrupts.append(number)
+        print("\nfinishing this step, then stopping (Ctrl-C again: at once)", file=sys.stderr)
+
+    try:
+        before = signal.signal(signal.SIGINT, remember)
+    except ValueError:  # not the main thread: Ctrl-C is somebody else's
+        yield interrupts
+        return
+    try:
+        yield interrupts
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if interrupts:
+        how = f"go on with --resume --out {out}" if out else "nothing was saved (no --out)"
+        raise KeyboardInterrupt(f"stopped; {how}")
 
 
 def read_rows(path: str | Path) -> list[dict]:
@@ -135,6 +203,10 @@ def read_rows(path: str | Path) -> list[dict]:
         except json.JSONDecodeError:
             break
     return rows
+
+
+def _name_of(step: int) -> str:
+    return f"step-{step:06d}"
 
 
 def _moments_of(name: str, moments: dict[str, Tensor]) -> dict[str, Tensor]:

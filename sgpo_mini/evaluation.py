@@ -77,18 +77,27 @@ def evaluate(
 ) -> Evaluation:
     """Let the student answer each problem `samples` times, guided by its strategy or not.
 
-    Temperature 0 is greedy. `batch_size` counts completions. A completion is right when its reward
-    is 1 and the length limit did not cut it off. Torch's random state is left as it was. With
-    `progress` a bar of that name is shown. Raises ValueError where there is nothing to answer, or
-    a guided problem has no strategy.
+    Temperature 0 is greedy, whatever `top_p` is. `batch_size` counts completions. A completion is
+    right when its reward is 1 and the length limit did not cut it off. Torch's random state is left
+    as it was. With `progress` a bar of that name is shown. Raises ValueError where there is nothing
+    to answer, a guided problem has no strategy, or a setting is impossible.
     """
     if not problems:
         raise ValueError("there are no problems to evaluate on")
-    if samples < 1 or (temperature == 0 and samples > 1):
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, not {samples}")
+    if temperature < 0 or not 0 < top_p <= 1:
+        raise ValueError(
+            "temperature must be at least 0, top_p above 0 and at most 1, not "
+            f"{temperature} and {top_p}"
+        )
+    if temperature == 0 and samples > 1:
         raise ValueError("several samples a problem need a temperature above 0")
-    if guided and (without := [problem.id for problem in problems if not problem.strategy]):
-        raise ValueError(f"guided evaluation: {len(without)} problems, such as {without[0]!r}, "
-                         "have no strategy; give a file with theirs (--strategies FILE)")  # fmt: skip
+    if guided and (without := [p.id for p in problems if not p.strategy.strip()]):
+        raise ValueError(
+            f"guided evaluation: {len(without)} problems, such as {without[0]!r}, have no "
+            "strategy; give a file with theirs (--strategies FILE)"
+        )
     prompts = [student.prompt_ids(p.question, p.strategy if guided else "") for p in problems]
     # Prompts of like length go together, so that little is computed on padding.
     order = sorted(range(len(problems)), key=lambda index: len(prompts[index]))
@@ -149,6 +158,8 @@ def confidence_interval(
     over="seeds": one value a seed, or the per-seed differences: Student's t interval; it needs two.
     """
     count = len(values)
+    if not count:
+        raise ValueError("an interval needs at least one value")
     mean = sum(values) / count
     if over == "seeds":
         if count < 2:
@@ -169,11 +180,18 @@ def confidence_interval(
 
 
 def paired_difference(first: Evaluation, second: Evaluation) -> tuple[float, tuple[float, float]]:
-    """second - first in accuracy on the same problems, with its 95 % interval over problems."""
+    """second - first in accuracy on the same problems, with its 95 % interval over problems.
+
+    Where the two agree on every problem, the interval is as wide on both sides as Wilson's bound on
+    the share of problems in which they could still differ.
+    """
     if [p.id for p in first.problems] != [p.id for p in second.problems]:
         raise ValueError("a paired difference needs two evaluations of the same problems")
     pairs = zip(first.accuracies, second.accuracies, strict=True)
     differences = [after - before for before, after in pairs]
+    if not any(differences):
+        _, bound = confidence_interval(differences)
+        return 0.0, (-bound, bound)
     return sum(differences) / len(differences), confidence_interval(differences)
 
 
@@ -183,16 +201,22 @@ def transfer_table(
     """A Markdown table: a row a split and prompt, a column a student, with 95 % intervals.
 
     evaluations[student][split, guided]. Intervals are over problems: they say how well *these*
-    weights are measured, and not how much another seed would differ.
+    weights are measured, and not how much another seed would differ. A dash stands for an
+    evaluation that was not made; a row of dashes is left out.
     """
     students = list(evaluations)
     lines = ["| split | prompt | " + " | ".join(students) + " |"]
     lines.append("| --- | --- |" + " --- |" * len(students))
     for split in splits:
         for guided in (False, True):
+            if not any((split, guided) in made for made in evaluations.values()):
+                continue
             cells = []
             for student in students:
-                evaluation = evaluations[student][split, guided]
+                evaluation = evaluations[student].get((split, guided))
+                if evaluation is None:
+                    cells.append("—")
+                    continue
                 low, high = confidence_interval(evaluation.accuracies)
                 cells.append(f"{evaluation.accuracy:.3f} ({low:.3f} to {high:.3f})")
             prompt = "guided" if guided else "unguided"

@@ -40,7 +40,7 @@ NAMES = (
 ).split()
 ITEMS = "apples books shells cards pens stones eggs cups roses toys cakes stamps".split()
 
-_SMALL, _COUNT, _PAIRS = range(2, 13), range(2, 19), range(2, 7)
+_SMALL, _COUNT, _PAIRS = range(2, 13), range(2, 13), range(2, 7)
 
 CLAUSES = {
     # The first sentence of a story.
@@ -48,13 +48,13 @@ CLAUSES = {
         "the amount at the start",
         "item",
         "start",
-        range(6, 73),
+        range(6, 61),
         (
             "{n} has {q} {x}.",
             "There are {q} {x} in the room of {n}.",
             "{n} counts {q} {x} on the table.",
             "At the start {n} wins a game and gets {q} {x}.",
-            "On the table {n} has {q} {x}.",
+            "There are {q} {x} on the table of {n}.",
         ),
     ),
     "boxes": Clause(
@@ -71,7 +71,7 @@ CLAUSES = {
         ),
     ),
     "orders": Clause(
-        "the number of cups ordered",
+        "the number ordered",
         "item",
         "start",
         range(2, 19),
@@ -80,7 +80,7 @@ CLAUSES = {
             "A school orders {q} {x} from {n}.",
             "{q} {x} are ordered from the shop of {n}.",
             "{n} writes down an order for {q} {x}.",
-            "In the shop of {n} a school orders {q} {x}.",
+            "A school orders {q} {x} in the shop of {n}.",
         ),
     ),
     # What adds.
@@ -120,7 +120,7 @@ CLAUSES = {
             "{q} new {x} are made after lunch.",
             "With some help {n} makes another {q}.",
             "Then {n} sits down and makes {q} more {x}.",
-            "After lunch {n} sits down and makes another {q} {x}.",
+            "After lunch {n} makes another {q} {x}.",
         ),
     ),
     "received": Clause(
@@ -146,7 +146,7 @@ CLAUSES = {
             "In the garden {n} picks another {q}.",
             "{q} more {x} are picked before lunch.",
             "With a friend {n} picks {q} {x}.",
-            "Before lunch {n} picks {q} more {x}.",
+            "With a friend {n} takes {q} more {x} home.",
         ),
     ),
     "tip": Clause(
@@ -225,7 +225,7 @@ CLAUSES = {
             "{n} has to throw out {q} {x}.",
             "It rains and {q} {x} are no longer good.",
             "The dog of {n} runs off with {q} of them.",
-            "It rains and {n} has to throw out {q} of them.",
+            "Later {n} throws out {q} of them.",
         ),
     ),
     "lent": Clause(
@@ -238,7 +238,7 @@ CLAUSES = {
             "A friend borrows {q} {x} from {n}.",
             "{q} of them are lent to the family.",
             "{n} lets the children borrow {q} {x}.",
-            "The school borrows {q} of them from {n}.",
+            "The school takes {q} of them for a game.",
         ),
     ),
     "rent": Clause(
@@ -251,7 +251,7 @@ CLAUSES = {
             "The market takes {q} dollars as rent.",
             "For a place in the market {n} pays {q} dollars.",
             "The rent of the place is {q} dollars.",
-            "The market asks {q} dollars for the table.",
+            "For the table {n} pays {q} dollars.",
         ),
     ),
     # Bare numbers: what multiplies or divides.
@@ -265,7 +265,7 @@ CLAUSES = {
             "There are {q} rooms just like this one.",
             "All of this is done in {q} rooms.",
             "{n} does the same again until {q} rooms are done.",
-            "{n} does all of this again in {q} rooms.",
+            "By the end {n} does the same {q} times.",
         ),
     ),
     "grows": Clause(
@@ -456,10 +456,16 @@ _FAMILIES = (
     ),
     Family("four_changes", "many changes", "has", ("bought", "eaten", "found", "lost")),
     Family(
-        "pack_get_lose_grow",
-        "equal groups that grow",
-        "boxes",
-        ("per_box", "received", "lost", "grows"),
+        "get_lend_part_pick",
+        "a part of a changed amount",
+        "has",
+        ("received", "lent", "parts", "picked"),
+    ),
+    Family(
+        "pick_throw_make_grow",
+        "a pile that grows",
+        "has",
+        ("picked", "rotten", "baked", "grows"),
     ),
     # "Sure and wrong": taught one wrong plan. Outside every average.
     Family("sure_receive", "a change by post", "has", ("received",), sure_and_wrong=True),
@@ -480,7 +486,7 @@ _FAMILIES = (
         ("per_box", "broke", "shared"),
         kind="composed",
     ),
-    Family("find_lose", "a few changes", "has", ("found", "lost"), kind="composed"),
+    Family("find_share", "a change and fair shares", "has", ("found", "shared"), kind="composed"),
     Family(
         "pick_throw_rooms",
         "a harvest in many places",

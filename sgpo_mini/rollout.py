@@ -5,7 +5,8 @@ computed once, its keys and values are repeated for the group, and the completio
 Prompts are padded on the left, with an explicit mask and explicit positions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -41,7 +42,7 @@ class Rollouts:
             self.tokens[chosen, :length],
             self.mask[chosen, :length],
             self.truncated[chosen],
-            [self.texts[int(index)] for index in chosen],
+            [self.texts[index] for index in chosen.tolist()],
         )
 
 
@@ -49,7 +50,7 @@ class Rollouts:
 def sample(
     student: Student,
     prompts: Sequence[Prompt],
-    group_size: int,
+    group_size: int | Sequence[int],
     *,
     max_new_tokens: int,
     temperature: float = 1.0,
@@ -57,13 +58,17 @@ def sample(
 ) -> Rollouts:
     """Sample `group_size` completions of each prompt; temperature 0 takes the likeliest token.
 
+    Groups of different sizes (one number a prompt) still go through the model together.
+
     Rollouts are samples of the policy: every setting that shapes the distribution is passed to
     `generate` here, because it would fill a missing one from defaults that include `top_k=50`.
-    Random numbers come from torch's global generator. Returns B = P · group_size completions,
-    those of a prompt side by side.
+    Random numbers come from torch's global generator. Returns B completions, those of a
+    prompt side by side.
     """
-    rows = torch.arange(len(prompts), device=student.device).repeat_interleave(group_size)  # (B,)
-    with student.autocast():
+    sizes = torch.as_tensor(group_size, device=student.device).expand(len(prompts))  # (P,)
+    rows = torch.arange(len(prompts), device=student.device).repeat_interleave(sizes)  # (B,)
+    sampling = temperature > 0
+    with student.autocast(), _keeping_caches(student):
         cache, ids, mask = _prefill(student, prompts)
         cache.batch_select_indices(rows)
         length = ids.shape[1]
@@ -73,9 +78,9 @@ def sample(
             past_key_values=cache,
             generation_config=GenerationConfig(
                 max_new_tokens=max_new_tokens,
-                do_sample=temperature > 0,
-                temperature=temperature if temperature > 0 else 1.0,
-                top_p=top_p,
+                do_sample=sampling,
+                temperature=temperature if sampling else 1.0,
+                top_p=top_p if sampling else 1.0,
                 top_k=0,
                 min_p=0.0,
                 typical_p=1.0,
@@ -124,7 +129,9 @@ def score(
     """
 
     def compute(states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        logits = student.head(states) / temperature  # (n, V)
+        logits = student.head(states)  # (n, V)
+        # Raised before the division, as `generate` does: in half precision it would round.
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
         return token_logps(logits, tokens), token_entropy(logits.detach())
 
     with student.autocast():
@@ -162,7 +169,7 @@ def strategy_kl(
 
 
 def completion_states(student: Student, prompts: Sequence[Prompt], rollouts: Rollouts) -> Tensor:
-    """The states from which `student.head` predicts each completion token, padding left out: (N, H).
+    """The states (N, H) from which `student.head` predicts each completion token, without padding.
 
     N is the number of tokens inside the mask. The prompts that the rollouts use are computed once
     each, and their cache is repeated with gradient. Under gradient checkpointing a layer keeps no
@@ -174,19 +181,28 @@ def completion_states(student: Student, prompts: Sequence[Prompt], rollouts: Rol
     if student.gradient_checkpointing and torch.is_grad_enabled():
         states = _states_whole(student, prompts, rows, rollouts)
     else:
-        cache, ids, mask = _prefill(student, prompts)
-        cache.batch_select_indices(rows)
-        # The prompt's last token was left out of the cache: it predicts the first token.
-        inputs = torch.cat([ids[rows, -1:], rollouts.tokens[:, :-1]], dim=1)  # (B, T)
-        mask = torch.cat([mask[rows], rollouts.mask[:, :-1].long()], dim=1)  # (B, L + T - 1)
-        states, _ = student.hidden_states(
-            input_ids=inputs,
-            attention_mask=mask,
-            position_ids=_positions(mask)[:, -inputs.shape[1] :],
-            past_key_values=cache,
-            use_cache=True,
-        )
+        with _keeping_caches(student):
+            states = _states_on_shared_prompts(student, prompts, rows, rollouts)
     return states[inside]
+
+
+def _states_on_shared_prompts(
+    student: Student, prompts: Sequence[Prompt], rows: Tensor, rollouts: Rollouts
+) -> Tensor:
+    """(B, T, H): every prompt computed once, its cache repeated, the completions on top."""
+    cache, ids, mask = _prefill(student, prompts)
+    cache.batch_select_indices(rows)
+    # The prompt's last token was left out of the cache: it predicts the first token.
+    inputs = torch.cat([ids[rows, -1:], rollouts.tokens[:, :-1]], dim=1)  # (B, T)
+    mask = torch.cat([mask[rows], rollouts.mask[:, :-1].long()], dim=1)  # (B, L + T - 1)
+    states, _ = student.hidden_states(
+        input_ids=inputs,
+        attention_mask=mask,
+        position_ids=_positions(mask)[:, -inputs.shape[1] :],
+        past_key_values=cache,
+        use_cache=True,
+    )
+    return states
 
 
 def _states_whole(
@@ -205,17 +221,29 @@ def _states_whole(
 def _prefill(student: Student, prompts: Sequence[Prompt]) -> tuple[Cache, Tensor, Tensor]:
     """Keys and values of each prompt but its last token; its ids and mask (P, L)."""
     ids, mask = _pad_left(prompts, student)
-    _, cache = student.hidden_states(
+    output = student.causal_model.base_model(  # without the head: no logits of a prompt are needed
         input_ids=ids[:, :-1],
         attention_mask=mask[:, :-1],
         position_ids=_positions(mask)[:, :-1],
         use_cache=True,
     )
-    return cache, ids, mask
+    return output.past_key_values, ids, mask
+
+
+@contextmanager
+def _keeping_caches(student: Student) -> Iterator[None]:
+    """Evaluation mode for a while: in training mode, gradient checkpointing drops every cache."""
+    training = student.model.training
+    student.model.eval()
+    try:
+        yield
+    finally:
+        student.model.train(training)
 
 
 def _pad_left(prompts: Sequence[Prompt], student: Student) -> tuple[Tensor, Tensor]:
-    length = max(len(prompt) for prompt in prompts)
+    # At least two: the last token is left out when a prompt's cache is computed.
+    length = max([2, *map(len, prompts)])
     ids = [[student.pad_id] * (length - len(prompt)) + list(prompt) for prompt in prompts]
     mask = [[0] * (length - len(prompt)) + [1] * len(prompt) for prompt in prompts]
     return torch.tensor(ids, device=student.device), torch.tensor(mask, device=student.device)
@@ -232,4 +260,5 @@ def _chunk_size(student: Student) -> int:
 
 def _unflatten(values: Tensor, inside: Tensor) -> Tensor:
     """(N,) -> (B, T), 0 where nothing is inside."""
-    return torch.zeros(inside.shape, device=values.device).masked_scatter(inside, values)
+    zeros = torch.zeros(inside.shape, dtype=values.dtype, device=values.device)
+    return zeros.masked_scatter(inside, values)

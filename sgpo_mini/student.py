@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from tokenizers import AddedToken
 from torch import Tensor
 from transformers import (
@@ -28,6 +29,7 @@ UNKNOWN_LIMIT = 0.02  # largest share of a text's tokens that a student may not 
 
 _SPECIAL = ["<pad>", "<|end|>", "<|user|>", "<|assistant|>"]
 _PIECES = re.compile(r" ?[^\W\d_]+|\d+| [^\w\s] |#+ |[^\w\s]|\s")
+_WORDS = re.compile(r"\w+|[^\w\s]")
 _CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>"
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -113,25 +115,31 @@ def load_student(
     trainable float32. Raises ValueError where the name leads nowhere.
     """
     path = TINY_STUDENT if str(name) == "tiny" else Path(name)
-    source = str(path) if path.is_dir() else str(name)
     if path.is_file():
         raise ValueError(f"{path} is a file: give the folder that holds the model")
+    source = str(path) if path.is_dir() or path == TINY_STUDENT else str(name)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = compute_dtype(device)
-    adapter = path / "adapter_config.json" if path.is_dir() else None
-    has_adapter = adapter is not None and adapter.is_file()
-    base = json.loads(adapter.read_text())["base_model_name_or_path"] if has_adapter else source
+    has_adapter = (path / "adapter_config.json").is_file()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        model = AutoModelForCausalLM.from_pretrained(
+        base = _base_of_adapter(path) if has_adapter else source
+        tokenizer_here = not has_adapter or (path / "tokenizer_config.json").is_file()
+        tokenizer = AutoTokenizer.from_pretrained(
+            source if tokenizer_here else base, trust_remote_code=False
+        )
+        model, loading = AutoModelForCausalLM.from_pretrained(
             base,
             dtype=dtype if lora_rank or has_adapter else torch.float32,
-            use_safetensors=True,
+            use_safetensors=True,  # never a pickle, which could run code
+            trust_remote_code=False,
+            output_loading_info=True,
         )
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        if missing := sorted(loading["missing_keys"]):
+            raise ValueError(f"the weights lack {len(missing)} tensors, such as {missing[0]}")
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
-            f"no student can be loaded from {name!r} ({reason}); give 'tiny', a folder with "
+            f"no student can be loaded from {str(name)!r} ({reason}); give 'tiny', a folder with "
             "config.json, model.safetensors and the tokenizer's files, or a model's name on the Hub"
         ) from error
     stop_ids, pad_id = _stop_and_pad(model, tokenizer)
@@ -146,7 +154,6 @@ def load_student(
         model = _add_lora(model, lora_rank)
     if gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        model.enable_input_require_grads()
     model.to(device)
     student = Student(model, tokenizer, stop_ids, pad_id, True, dtype, gradient_checkpointing)
     student.plain_head = _head_is_plain(student)
@@ -159,7 +166,7 @@ def new_student(texts: Iterable[str], layers: int = 4, width: int = 128, seed: i
     Every word, every whole number and every other character is one token. The model has Qwen2's
     architecture with heads of 32. Raises ValueError where `width` is no multiple of 32.
     """
-    if width % 32:
+    if width < 32 or width % 32:
         raise ValueError(f"width must be a multiple of 32, not {width}")
     tokenizer = _word_tokenizer(texts)
     config = Qwen2Config(
@@ -202,19 +209,25 @@ def compute_dtype(device: str) -> torch.dtype:
 def refuse_unknown_words(student: Student, texts: Iterable[str]) -> None:
     """Raise ValueError if more than 2 % of the words of some texts are unknown to the student.
 
-    A word is unknown when it does not survive its tokens. A real tokenizer knows every word; the
-    tiny student's leaves out what it never saw, and training on such a text would be noise.
+    A word is unknown when it does not survive encoding and decoding its text. A real tokenizer
+    knows every word; the tiny student's leaves out what it never saw, and training on such a text
+    would be noise.
     """
-    words = Counter(word for text in texts for word in re.findall(r"\w+|[^\w\s]", text))
-    ids = student.tokenizer([f" {word}" for word in words], add_special_tokens=False)["input_ids"]
-    kept = zip(words, student.tokenizer.batch_decode(ids), strict=True)
-    unknown = [word for word, text in kept if word not in text]
-    share = sum(words[word] for word in unknown) / max(sum(words.values()), 1)
+    texts = list(texts)
+    if not texts:
+        return
+    ids = student.tokenizer(texts, add_special_tokens=False)["input_ids"]
+    count, unknown = 0, Counter()
+    for text, decoded in zip(texts, student.tokenizer.batch_decode(ids), strict=True):
+        words = Counter(_WORDS.findall(text))
+        count += words.total()
+        unknown += words - Counter(_WORDS.findall(decoded))
+    share = unknown.total() / max(count, 1)
     if share > UNKNOWN_LIMIT:
         raise ValueError(
             f"the student does not know {share:.0%} of the words of these problems (such as "
-            f"{', '.join(map(repr, unknown[:8]))}); the tiny student reads mini-GSM alone: give a "
-            "real model (--student NAME or FOLDER)"
+            f"{', '.join(map(repr, list(unknown)[:8]))}); the tiny student reads mini-GSM alone: "
+            "give a real model (--student NAME or FOLDER)"
         )
 
 
@@ -244,22 +257,35 @@ def _word_tokenizer(texts: Iterable[str]) -> Qwen2Tokenizer:
     return tokenizer
 
 
+def _base_of_adapter(folder: Path) -> str:
+    """The model that a LoRA adapter in peft's format was made for."""
+    if not (folder / "adapter_model.safetensors").is_file():  # peft would take a pickle instead
+        raise ValueError("an adapter without adapter_model.safetensors")
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    if not config.get("base_model_name_or_path"):
+        raise ValueError("its adapter_config.json names no base model")
+    return config["base_model_name_or_path"]
+
+
 def _add_lora(model: PreTrainedModel, rank: int) -> PreTrainedModel:
     from peft import LoraConfig, get_peft_model
 
     settings = LoraConfig(
         r=rank, lora_alpha=2 * rank, target_modules=_LORA_TARGETS, task_type="CAUSAL_LM"
     )
-    return get_peft_model(model, settings)  # the adapters are float32, whatever the base is
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # adapters start at random, and equal runs must start alike
+        return get_peft_model(model, settings)  # the adapters are float32, whatever the base is
 
 
 def _stop_and_pad(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[tuple[int, ...], int]:
     """(stop token ids, pad id): the tokenizer's end token first, then all that the model names."""
-    named = model.generation_config.eos_token_id if model.generation_config else None
-    named = named if isinstance(named, list) else [named]
-    ids = [tokenizer.eos_token_id, *named, model.config.eos_token_id]
+    ids = [tokenizer.eos_token_id]
+    for config in (model.generation_config, model.config.get_text_config()):
+        named = getattr(config, "eos_token_id", None)
+        ids += named if isinstance(named, list) else [named]
     stop_ids = tuple(dict.fromkeys(i for i in ids if isinstance(i, int)))
     if not stop_ids:
         raise ValueError("the tokenizer names no end token: set eos_token in its configuration")
@@ -269,9 +295,22 @@ def _stop_and_pad(
 
 @torch.no_grad()
 def _head_is_plain(student: Student) -> bool:
-    """Whether the model's own logits are its LM head of the last hidden state, and nothing more."""
+    """Whether the model's own logits are its LM head of the last hidden state, and nothing more.
+
+    A cap on the logits, c · tanh(z / c), all but leaves small ones alone. So what comes out of the
+    head is first stretched until its largest number is 1000, which no cap lets pass.
+    """
     ids = torch.tensor([[student.stop_ids[0], 0, 1]], device=student.device)
     with student.autocast():
-        states, _ = student.hidden_states(input_ids=ids)
-        logits = student.causal_model(input_ids=ids).logits
-        return bool(torch.allclose(student.head(states).float(), logits.float(), atol=1e-3))
+        states = student.causal_model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        head = student.causal_model.get_output_embeddings()
+        if head is None:
+            return False
+        stretch = 1000.0 / head(states).float().abs().max().clamp(min=1e-30)
+        hook = head.register_forward_hook(lambda module, inputs, output: output.float() * stretch)
+        try:
+            expected = head(states)
+            logits = student.causal_model(input_ids=ids, use_cache=False).logits.float()
+        finally:
+            hook.remove()
+    return bool(torch.allclose(expected, logits, rtol=1e-2, atol=1.0))

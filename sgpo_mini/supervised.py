@@ -6,18 +6,17 @@ Both minimise the same cross-entropy on the completion's tokens, the prompt give
 
 import math
 import random
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count, islice
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .checkpoints import RunFolder
-from .losses import token_logps
+from .checkpoints import RunFolder, finishing_steps
+from .losses import in_chunks, token_logps
 from .problems import Problem
+from .rollout import _chunk_size
 from .student import Student
 
 Example = tuple[list[int], list[int]]  # token ids of prompt and completion
@@ -40,8 +39,10 @@ def pretrain(
 
     An example with a `strategy` is learnt with it in the prompt, one without is learnt unguided.
     AdamW, 100 steps of linear warm-up, then a cosine down to a fiftieth. `out` is a folder for the
-    log (loss in nats a token) and checkpoints; with `resume` a stopped run goes on from there, if
-    `examples` is the same stream from its start.
+    log (loss in nats a token) and checkpoints; with `resume` a stopped run goes on from there, bit
+    for bit, if `examples` is the same stream from its start. Ctrl-C ends the run after the step in
+    progress, with a checkpoint, by KeyboardInterrupt. Raises ValueError where the stream ends too
+    early (`itertools.cycle` makes an endless one of a list).
     """
 
     def rate(step: int) -> float:
@@ -52,7 +53,7 @@ def pretrain(
         return _sorted_batches(student, iter(examples), batch_size, done)
 
     settings = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
-    folder = _folder(out, resume, settings)
+    folder = RunFolder.open(out, settings, resume)
     return _fit(student, batches, steps, rate, (0.9, 0.98), folder, resume, "pretraining")
 
 
@@ -64,6 +65,7 @@ def warm_up(
     epochs: int = 10,
     batch_size: int = 64,
     learning_rate: float = 1e-5,
+    micro_batch: int = 0,
     seed: int = 0,
     out: str = "",
     resume: bool = False,
@@ -71,9 +73,13 @@ def warm_up(
     """SFT on the problems' solutions before RL, in place; returns the student.
 
     The defaults are the paper's (set-up). `with_strategy` puts each problem's strategy into the
-    prompt. mini-GSM's student needs none: its pretraining is the warm-up. `out` and `resume` as in
-    `pretrain`. Raises ValueError where a problem has no solution, or no strategy when asked for.
+    prompt. `micro_batch` is the number of sequences in one backward pass, 0 for a whole batch: it
+    changes the memory used, not the gradient. mini-GSM's student needs no warm-up: its pretraining
+    is one. `out`, `resume` and Ctrl-C as in `pretrain`. Raises ValueError where there are no
+    problems, or one has no solution, or no strategy when asked for.
     """
+    if not problems:
+        raise ValueError("there are no problems to warm up on")
     for problem in problems:
         if not problem.solution or (with_strategy and not problem.strategy):
             lacks = "strategy" if problem.solution else "solution"
@@ -89,11 +95,12 @@ def warm_up(
             yield [examples[i] for i in order[place * batch_size : (place + 1) * batch_size]]
 
     settings = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
-    folder = _folder(out, resume, settings | {"seed": seed, "with_strategy": with_strategy})
-    steps = epochs * a_epoch
+    settings |= {"micro_batch": micro_batch, "seed": seed, "with_strategy": with_strategy}
+    folder = RunFolder.open(out, settings, resume)
     return _fit(
-        student, batches, steps, lambda step: learning_rate, (0.9, 0.999), folder, resume, "warm-up"
-    )
+        student, batches, epochs * a_epoch, lambda step: learning_rate, (0.9, 0.999), folder,
+        resume, "warm-up", micro_batch,
+    )  # fmt: skip
 
 
 def sft_loss(student: Student, batch: Sequence[Example]) -> Tensor:
@@ -108,28 +115,25 @@ def sft_loss(student: Student, batch: Sequence[Example]) -> Tensor:
         learnt.append([0] * (len(prompt) - 1) + [1] * len(completion) + [0] * padding)
     ids = torch.tensor(ids, device=student.device)
     inside = torch.tensor(learnt, device=student.device).bool()  # (B, T - 1)
+
+    def compute(states: Tensor, tokens: Tensor) -> Tensor:
+        return token_logps(student.head(states), tokens)
+
     with student.autocast():
         states, _ = student.hidden_states(
             input_ids=ids,
             attention_mask=torch.tensor(mask, device=student.device),
             use_cache=False,
         )
-        logits = student.head(states[:, :-1][inside])  # (N, V)
-    return -token_logps(logits, ids[:, 1:][inside]).mean()
+        chunk = _chunk_size(student)
+        logps = in_chunks(compute, states[:, :-1][inside], ids[:, 1:][inside], size=chunk)
+    return -logps.mean()
 
 
-def _folder(out: str, resume: bool, settings: dict) -> RunFolder | None:
-    if not out:
-        if resume:
-            raise ValueError("resume needs the run's folder: give it with out (--out FOLDER)")
-        return None
-    folder = RunFolder(Path(out))
-    settings = settings | {"threads": torch.get_num_threads()}
-    if resume:
-        folder.check_same(settings, may_differ=set())
-    else:
-        folder.start(settings)
-    return folder
+def gradient_scaler(student: Student) -> torch.amp.GradScaler:
+    """float16 overflows and underflows: the loss is scaled up until it overflows. Else idle."""
+    half = student.compute_dtype == torch.float16
+    return torch.amp.GradScaler(student.device.type, enabled=half)
 
 
 def _fit(
@@ -141,33 +145,56 @@ def _fit(
     folder: RunFolder | None,
     resume: bool,
     name: str,
+    micro_batch: int = 0,
 ) -> Student:
     """AdamW on `batches(done)`, which leaves out the first `done` batches when a run goes on."""
     parameters = [p for p in student.model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=0.0, betas=betas, weight_decay=0.01)
+    scaler = gradient_scaler(student)
     done = 0
     if resume:
-        state, said = folder.load_checkpoint(student, optimizer)
-        print(said, file=sys.stderr)
-        done = state.get("step", 0)
-        folder.rewind(done)
+        done = folder.resume(student, optimizer, scaler).get("step", 0)
+    student.model.train(student.gradient_checkpointing)  # no dropout, unless checkpointing needs it
     bar = tqdm(total=steps, initial=done, desc=name, leave=False, mininterval=1.0)
-    for step, batch in enumerate(islice(batches(done), steps - done), start=done):
-        for group in optimizer.param_groups:
-            group["lr"] = rate(step)
-        loss = sft_loss(student, batch)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
-        bar.update()
-        if folder:
-            folder.log("metrics", {"step": step + 1, "loss": loss.item()})
-            if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == steps:
-                folder.save_checkpoint(step + 1, student, optimizer, {})
-    bar.close()
+    with bar, finishing_steps(str(folder.path) if folder else "") as interrupted:
+        for batch in islice(batches(done), steps - done):
+            for group in optimizer.param_groups:
+                group["lr"] = rate(done)
+            loss = _accumulate_sft_gradient(student, batch, micro_batch or len(batch), scaler)
+            scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+            done += 1
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            bar.update()
+            stop = bool(interrupted)
+            if folder:
+                folder.log("metrics", {"step": done, "loss": loss})
+                if stop or done % CHECKPOINT_EVERY == 0 or done == steps:
+                    folder.save_checkpoint(done, student, optimizer, scaler, {})
+            if stop:
+                break
+        else:
+            if done < steps:
+                raise ValueError(f"{name}: the examples ended after {done} of {steps} steps")
     return student
+
+
+def _accumulate_sft_gradient(
+    student: Student, batch: list[Example], size: int, scaler: torch.amp.GradScaler
+) -> float:
+    """Add the gradient of the batch's mean over tokens, `size` sequences at a time; the loss."""
+    all_tokens = sum(len(completion) for _, completion in batch)
+    total = 0.0
+    for start in range(0, len(batch), size):
+        part = batch[start : start + size]
+        share = sum(len(completion) for _, completion in part) / all_tokens
+        loss = sft_loss(student, part) * share
+        scaler.scale(loss).backward()
+        total += loss.item()
+    return total
 
 
 def _example(student: Student, problem: Problem, strategy: str) -> Example:

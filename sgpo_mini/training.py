@@ -1,9 +1,10 @@
 """The method: one configuration, one step, one loop.
 
-A step samples two groups for every problem, q: an autonomous one from π(·|q) and a guided one from
-π(·|q,s), with the same weights. GRPO learns from the first; of the second, the right trajectory that
-the unguided student could most nearly have written itself is distilled into it, weighted by how
-much the strategy helped: L(q) = L_GRPO(q) + α(q) · L_KD^clip(q). Source: SGPO (arXiv:2606.24064).
+A step samples two groups for every problem q: an autonomous one from π(·|q) and a guided one from
+π(·|q,s), with the same weights. GRPO learns from the first. Of the second, the right trajectory
+that the unguided student could most nearly have written itself is distilled into it, weighted by
+how much the strategy helped: L(q) = L_GRPO(q) + α(q) · L_KD^clip(q). Source: SGPO
+(arXiv:2606.24064).
 
 `method="grpo"` spends the same number of rollouts on one autonomous group. Another method is
 another entry of METHODS and another branch of `collect`.
@@ -11,19 +12,16 @@ another entry of METHODS and another branch of `collect`.
 
 import math
 import random
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .checkpoints import RunFolder
+from .checkpoints import RunFolder, finishing_steps
 from .evaluation import evaluate
 from .losses import (
     adaptive_weight,
@@ -36,7 +34,7 @@ from .problems import Problem, Reward, numeric_reward
 from .rollout import Rollouts, rewards_of, sample, score, strategy_kl
 from .strategies import require_strategies
 from .student import Student, refuse_unknown_words, save_student
-from .supervised import pretrain, warm_up
+from .supervised import gradient_scaler, pretrain, warm_up
 
 __all__ = ["METHODS", "MINI_GSM_SETTINGS", "Config", "pretrain", "train", "warm_up"]
 
@@ -50,7 +48,11 @@ FAILURES_IN_A_ROW = 5
 
 @dataclass
 class Config:
-    """Everything that a run depends on. The defaults are the paper's, where it gives a value."""
+    """Everything that a run depends on. The defaults are the paper's, where it gives a value.
+
+    `student`, `data`, `strategies`, `lora_rank` and `gradient_checkpointing` say what was loaded
+    before `train` is called; it takes these as it finds them.
+    """
 
     student: str = "tiny"
     data: str = "mini-gsm"
@@ -84,7 +86,7 @@ class Config:
     evaluate_every: int = 0  # steps; 0: never
     checkpoint_every: int = 25  # steps; the last step always gets one
     seed: int = 0
-    threads: int = 0  # 0: torch's own choice; bit-for-bit repeats need the same number
+    threads: int = 0  # 0: as torch is set; bit-for-bit repeats need the same number
     out: str = ""
     resume: bool = False
 
@@ -94,22 +96,22 @@ class Config:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, not {self.method!r}")
         if self.normalize_target not in ("sum", "mean"):
             raise ValueError(f"normalize_target must be sum or mean, not {self.normalize_target!r}")
-        at_least = {"steps": 1, "problems_per_step": 1, "autonomous_rollouts": 2}
-        at_least |= {"guided_rollouts": 1, "max_new_tokens": 1, "updates_per_batch": 1}
-        at_least |= {"micro_batch": 0, "lora_rank": 0, "evaluate_every": 0, "threads": 0}
-        at_least |= {"checkpoint_every": 1, "alpha0": 0, "alpha_max": 0, "weight_decay": 0}
-        for name, least in at_least.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
-        positive = ("temperature", "learning_rate", "max_grad_norm", "gamma", "clip_high")
-        for name in (*positive, "delta", "fixed_alpha", "clip_low"):
+        at_least = dict.fromkeys(("micro_batch", "lora_rank", "evaluate_every", "threads"), 0)
+        at_least |= dict.fromkeys(("alpha0", "alpha_max", "weight_decay", "fixed_alpha"), 0)
+        at_least |= dict.fromkeys(("steps", "problems_per_step", "guided_rollouts"), 1)
+        at_least |= dict.fromkeys(("max_new_tokens", "updates_per_batch", "checkpoint_every"), 1)
+        at_least |= {"autonomous_rollouts": 2}
+        above_zero = ("temperature", "learning_rate", "max_grad_norm", "gamma", "delta")
+        for name in (*at_least, *above_zero, "clip_low", "clip_high"):
             value = getattr(self, name)
-            if value is not None and not (value > 0 or (name == "fixed_alpha" and value == 0)):
-                raise ValueError(f"{name} must be above 0, not {value}")
+            if value is None and name in ("delta", "fixed_alpha"):
+                continue
+            possible = value >= at_least[name] if name in at_least else value > 0
+            if not (possible and math.isfinite(value)):
+                limit = f"at least {at_least[name]}" if name in at_least else "above 0"
+                raise ValueError(f"{name} must be {limit} and finite, not {value}")
         if not self.autonomous_grpo and (not self.strategy_distillation or self.method == "grpo"):
             raise ValueError("without autonomous_grpo and strategy distillation nothing is learnt")
-        if self.resume and not self.out:
-            raise ValueError("resume needs the run's folder: give it with out (--out FOLDER)")
 
     def group_sizes(self) -> tuple[int, int]:
         return METHODS[self.method](self.autonomous_rollouts, self.guided_rollouts)
@@ -154,72 +156,64 @@ def train(
     config.check()
     if not problems:
         raise ValueError("there are no problems to train on")
-    uses_strategies = config.group_sizes()[1] > 0
-    if uses_strategies:
+    guided = config.group_sizes()[1] > 0
+    if guided:
         require_strategies(problems)
-    refuse_unknown_words(student, (f"{p.question}\n{p.strategy}" for p in problems))
+    read = (f"{p.question}\n{p.strategy}" if guided else p.question for p in problems)
+    refuse_unknown_words(student, read)
     if config.threads:
         torch.set_num_threads(config.threads)
     parameters = [p for p in student.model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
         parameters, lr=config.learning_rate, weight_decay=config.weight_decay
     )
-    # float16 overflows: the loss is scaled up until it does, and such a step is not a failure.
-    scaler = torch.amp.GradScaler(
-        student.device.type, enabled=student.compute_dtype == torch.float16
-    )
+    scaler = gradient_scaler(student)
+    settings = asdict(config)
+    del settings["resume"]
+    folder = RunFolder.open(config.out, settings, config.resume, may_differ=("steps", "out"))
     state = {"step": 0, "skipped": 0, "skipped_in_a_row": 0}
-    folder = RunFolder(Path(config.out)) if config.out else None
-    if folder:
-        state |= _open_run(folder, student, optimizer, scaler, config)
-    # Dropout would make the policy that learns another than the one that sampled. Only gradient
-    # checkpointing needs the training mode, and then a model without dropout.
-    student.model.train(config.gradient_checkpointing)
+    if config.resume:
+        state |= folder.resume(student, optimizer, scaler)
+    # Dropout would make the policy that learns another than the one that sampled; only gradient
+    # checkpointing needs the training mode.
+    student.model.train(student.gradient_checkpointing)
 
-    with _finish_step_on_interrupt() as interrupted:
-        bar = tqdm(total=config.steps, initial=state["step"], desc=config.method, leave=False)
-        while state["step"] < config.steps and not interrupted:
-            step = state["step"]
+    steps = range(state["step"], config.steps)
+    bar = tqdm(steps, config.method, config.steps, initial=state["step"], leave=False)
+    with bar, finishing_steps(config.out) as interrupted:
+        for step in bar:
             begin = time.perf_counter()
             torch.manual_seed(_seed_of(config.seed, step))
             batch = batch_of_step(problems, config.problems_per_step, config.seed, step)
             experience = collect(student, batch, config, reward)
             sampled = time.perf_counter()
-            metrics = experience.metrics | _update(
-                student, optimizer, scaler, experience, config, state
-            )
-            state["step"] = step + 1
-            metrics["skipped_steps"] = state["skipped"]
+            learnt, finite = _update(student, optimizer, scaler, experience, config)
             timings = _timings(begin, sampled, experience.sampled_tokens, student.device)
+            state["skipped"] += not finite
+            state["skipped_in_a_row"] = 0 if finite else state["skipped_in_a_row"] + 1
+            metrics = {"step": step + 1, **experience.metrics, **learnt}
+            metrics["skipped_steps"] = state["skipped"]
             if validation and config.evaluate_every and (step + 1) % config.evaluate_every == 0:
                 measured = evaluate(
                     student, validation, max_new_tokens=config.max_new_tokens, reward=reward
                 )
                 metrics["validation_accuracy"] = measured.accuracy
+            bar.set_postfix({name: metrics[name] for name in ("p_auto", "alpha")}, refresh=False)
+            stop = bool(interrupted)
             if folder:
-                folder.log("metrics", {"step": step + 1, **metrics})
+                folder.log("metrics", metrics)
                 folder.log("timings", {"step": step + 1, **timings})
-                last = state["step"] == config.steps or interrupted
-                if last or state["step"] % config.checkpoint_every == 0:
-                    folder.save_checkpoint(
-                        state["step"], student, optimizer, state | {"scaler": scaler.state_dict()}
-                    )
+                if stop or step + 1 == config.steps or (step + 1) % config.checkpoint_every == 0:
+                    state["step"] = step + 1
+                    folder.save_checkpoint(step + 1, student, optimizer, scaler, state)
+            if stop:
+                break
             if state["skipped_in_a_row"] >= FAILURES_IN_A_ROW:
                 raise RuntimeError(
                     f"the loss or its gradient was not finite in {FAILURES_IN_A_ROW} steps in a "
                     "row, so the run stopped; its checkpoints hold finite weights. Try a smaller "
                     "learning rate (--learning-rate)"
                 )
-            bar.set_postfix(
-                p_auto=f"{metrics['p_auto']:.2f}", alpha=f"{metrics['alpha']:.2f}", refresh=False
-            )
-            bar.update()
-        bar.close()
-    if interrupted:
-        how = (
-            f"go on with --resume --out {config.out}" if folder else "nothing was saved (no --out)"
-        )
-        raise KeyboardInterrupt(f"stopped after step {state['step']}; {how}")
     if folder:
         save_student(student, folder.path / "student")
     return student
@@ -240,9 +234,17 @@ def collect(
 ) -> Experience:
     """Sample both groups of every problem, reward them, and choose what is to be distilled."""
     group1, group2 = config.group_sizes()
-    settings = {"max_new_tokens": config.max_new_tokens, "temperature": config.temperature}
+    count = len(problems)
     autonomous_prompts = [student.prompt_ids(p.question) for p in problems]
-    autonomous = sample(student, autonomous_prompts, group1, **settings)
+    guided_prompts = [student.prompt_ids(p.question, p.strategy) for p in problems if group2]
+    both = sample(  # all groups go through the model together
+        student,
+        autonomous_prompts + guided_prompts,
+        [group1] * count + [group2] * len(guided_prompts),
+        max_new_tokens=config.max_new_tokens,
+        temperature=config.temperature,
+    )
+    autonomous = both.select(range(count * group1))
     rewards = rewards_of(autonomous, problems, reward).to(student.device)  # (P, G1)
     p_auto = (rewards == 1).float().mean(dim=1)  # (P,)
     lengths = autonomous.mask.sum(dim=1)
@@ -253,12 +255,10 @@ def collect(
         "truncated": autonomous.truncated.float().mean().item(),
         "groups_without_signal": (rewards == rewards[:, :1]).all(dim=1).float().mean().item(),
     }
-    guided_prompts, targets, tokens = [], None, lengths.sum()
-    alpha = torch.zeros_like(p_auto)
+    targets, alpha = None, torch.zeros_like(p_auto)
     if group2:
-        guided_prompts = [student.prompt_ids(p.question, p.strategy) for p in problems]
-        guided = sample(student, guided_prompts, group2, **settings)
-        tokens = tokens + guided.mask.sum()
+        guided = both.select(range(count * group1, len(both.rows)))
+        guided.rows -= count  # from the prompts sampled together to the problems
         correct = (rewards_of(guided, problems, reward) == 1).to(student.device)  # (P, G2)
         p_guide = correct.float().mean(dim=1)  # (P,)
         if config.fixed_alpha is None:
@@ -283,7 +283,8 @@ def collect(
             )
     return Experience(
         problems, autonomous_prompts, guided_prompts, autonomous,
-        group_advantages(rewards).flatten(), old_logps, targets, alpha, int(tokens), metrics,
+        group_advantages(rewards).flatten(), old_logps, targets, alpha,
+        int(both.mask.sum()), metrics,
     )  # fmt: skip
 
 
@@ -323,26 +324,31 @@ def choose_targets(
 
 
 def _update(
-    student, optimizer, scaler, experience: Experience, config: Config, state: dict
-) -> dict:
-    """One or more updates on a step's experience; the metrics of the first."""
+    student, optimizer, scaler, experience: Experience, config: Config
+) -> tuple[dict[str, float], bool]:
+    """One or more updates on a step's experience: the metrics of the first, were all finite?
+
+    An update whose loss or gradient is not finite is left out, and the rest of the step with it.
+    """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     metrics: dict[str, float] = {}
     for _ in range(config.updates_per_batch):
         measured = accumulate_gradient(student, experience, config, scaler.scale)
+        if all(p.grad is None for p in parameters):  # nothing to learn, nothing to step
+            return measured | {"gradient_norm": 0.0}, True
         scaler.unscale_(optimizer)
         norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm).item()
-        finite_loss = math.isfinite(measured["loss"])
-        if finite_loss and (math.isfinite(norm) or scaler.is_enabled()):
-            scaler.step(optimizer)  # on its own leaves out a step whose gradient overflowed
-            state["skipped_in_a_row"] = 0
-        else:
-            state["skipped"] += 1
-            state["skipped_in_a_row"] += 1
+        metrics = metrics or measured | {"gradient_norm": norm}
+        # A gradient that overflowed because of the scale is no failure: `step` leaves it out.
+        finite = math.isfinite(norm) or scaler.get_scale() > 1
+        finite = finite and math.isfinite(measured["loss"])
+        if finite:
+            scaler.step(optimizer)
         scaler.update()
         optimizer.zero_grad()
-        metrics = metrics or measured | {"gradient_norm": norm}
-    return metrics
+        if not finite:
+            return metrics, False
+    return metrics, True
 
 
 def accumulate_gradient(
@@ -409,22 +415,6 @@ def _micro_batches(count: int, size: int) -> list[list[int]]:
     return [list(range(start, min(start + size, count))) for start in range(0, count, size)]
 
 
-def _open_run(folder: RunFolder, student, optimizer, scaler, config: Config) -> dict:
-    """Start a run's folder, or take up the run in it; the state to go on from."""
-    saved = asdict(config) | {"threads": torch.get_num_threads()}
-    del saved["resume"]
-    if not config.resume:
-        folder.start(saved)
-        return {}
-    folder.check_same(saved, may_differ={"steps", "out"})
-    state, said = folder.load_checkpoint(student, optimizer)
-    print(said, file=sys.stderr)
-    folder.rewind(state.get("step", 0))
-    if scaler_state := state.pop("scaler", None):
-        scaler.load_state_dict(scaler_state)
-    return state
-
-
 def _seed_of(seed: int, step: int) -> int:
     """A step's random numbers depend on nothing but seed and step, so resuming needs no state."""
     return random.Random(f"step {seed} {step}").getrandbits(63)
@@ -435,42 +425,17 @@ def _timings(begin: float, sampled: float, tokens: int, device: torch.device) ->
     timings = {"seconds": now - begin, "rollout_seconds": sampled - begin}
     timings |= {"update_seconds": now - sampled, "sampled_tokens": tokens}
     timings["sampled_tokens_per_second"] = tokens / (sampled - begin)
-    if device.type == "cuda":
-        timings["peak_memory_bytes"] = torch.cuda.max_memory_allocated(device)
-    else:
-        import resource  # not on Windows
-
-        timings["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    timings["peak_memory_bytes"] = _peak_memory(device)
     return timings
 
 
-@contextmanager
-def _finish_step_on_interrupt():
-    """Yield a list that is empty until Ctrl-C: then the step in progress is finished first."""
-    interrupted: list[int] = []
-
-    def remember(number, frame):
-        if interrupted:  # the second time is in earnest
-            raise KeyboardInterrupt
-        interrupted.append(number)
-        print("\nfinishing this step, then stopping (Ctrl-C again: at once)", file=sys.stderr)
-
+def _peak_memory(device: torch.device) -> int | None:
+    """The GPU's, else the process's (None on Windows, which does not tell)."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
     try:
-        before = signal.signal(signal.SIGINT, remember)
-    except ValueError:  # not the main thread: Ctrl-C is somebody else's
-        yield interrupted
-        return
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def config_from(values: dict) -> Config:
-    """A Config from a run's config.json; ValueError for a field that there is not."""
-    known = {field.name for field in fields(Config)}
-    if unknown := sorted(set(values) - known):
-        raise ValueError(
-            f"no such setting: {', '.join(unknown)}; there are {', '.join(sorted(known))}"
-        )
-    return Config(**values)
+        import resource
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

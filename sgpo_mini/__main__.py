@@ -1,0 +1,531 @@
+"""The command line: `python -m sgpo_mini [train | evaluate | pretrain | compare]`.
+
+A refusal is one sentence on standard error and exit status 2; Ctrl-C exits with 130. Modules are
+imported where they are used, so that `--help` need not wait for torch.
+"""
+
+import argparse
+import math
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+PROGRAM = "python -m sgpo_mini"
+SPLIT_HELP = (
+    "mini-gsm: train, validation, test, reworded, composed or unseen; gsm8k: train or test "
+    "(default test); a FILE.jsonl has none"
+)
+
+# What each setting means, for `train --help`; the names and defaults are those of training.Config.
+SETTINGS = {
+    "what is trained, and on what": {
+        "student": "tiny (the shipped one), a folder, or a model's name on the Hub",
+        "data": "mini-gsm (generated story problems), gsm8k (from the folder that SGPO_GSM8K_DIR "
+        "names, else from the Hub), or a FILE.jsonl with question and answer on each line",
+        "strategies": "JSONL file with a strategy for each problem id; takes the place of the "
+        "strategies that the problems bring along",
+        "method": "sgpo, or grpo with the same number of rollouts and no strategies",
+    },
+    "one step": {
+        "steps": "training steps",
+        "problems_per_step": "problems drawn for each step",
+        "autonomous_rollouts": "G1: solutions sampled without the strategy, for each problem",
+        "guided_rollouts": "G2: solutions sampled with the strategy, for each problem",
+        "max_new_tokens": "longest solution in tokens; one that is cut off counts as wrong",
+        "temperature": "sampling temperature of the rollouts",
+        "updates_per_batch": "optimizer steps on the rollouts of one step",
+    },
+    "learning from its own solutions (GRPO)": {
+        "autonomous_grpo": "learn from the autonomous group",
+        "clip_low": "the PPO ratio counts down to 1 - clip_low (with one update a batch it is 1)",
+        "clip_high": "the PPO ratio counts up to 1 + clip_high",
+    },
+    "learning from the strategy (distillation)": {
+        "strategy_distillation": "distill the guided student into the unguided one",
+        "delta": "in nats: a token whose KL is above it is left out; none keeps every token",
+        "select_target": "distill the right guided solution that is likeliest to the unguided "
+        "student; off: any right one, at random",
+        "normalize_target": "mean or sum of a solution's log-probabilities, for that choice",
+        "reverse_kl": "KL(autonomous || guided) in place of KL(guided || autonomous)",
+        "fixed_alpha": "one weight of the distillation for all problems; none: the adaptive weight",
+        "alpha0": "scale of the adaptive weight",
+        "gamma": "keeps the adaptive weight finite where no autonomous solution is right",
+        "alpha_max": "upper bound of the adaptive weight",
+    },
+    "optimizer and memory": {
+        "learning_rate": "AdamW's learning rate",
+        "weight_decay": "AdamW's weight decay",
+        "max_grad_norm": "a gradient with a larger norm is scaled down to this one",
+        "micro_batch": "sequences in one backward pass: fewer need less memory; 0: all at once",
+        "lora_rank": "rank of LoRA adapters; 0 trains all weights",
+        "gradient_checkpointing": "need less memory by computing activations twice",
+    },
+    "the run": {
+        "evaluate_every": "steps between measurements on validation; 0: none; on mini-gsm alone",
+        "checkpoint_every": "steps between checkpoints; the last step always gets one",
+        "seed": "draws the order of the problems and the rollouts",
+        "threads": "CPU threads; 0: as many as torch chooses",
+        "out": "folder of the run (default runs/METHOD-SEED)",
+        "resume": "go on with the run in --out from its newest checkpoint",
+    },
+}
+_METAVARS = {"data": "NAME|FILE", "strategies": "FILE", "out": "FOLDER", "seeds": "N|N-N"}
+_METAVARS |= {"learning_rate": "X"}
+
+# The options of `pretrain` that only its second use has, with their defaults.
+_OF_SFT = {
+    "data": "mini-gsm",
+    "strategies": "",
+    "with_strategy": False,
+    "epochs": 10,
+    "batch_size": 64,
+    "learning_rate": 1e-5,
+    "micro_batch": 0,
+    "lora_rank": 0,
+    "gradient_checkpointing": False,
+}
+MAX_NEW_TOKENS = 256  # of `evaluate`, where the data has no settings of its own
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; its exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
+        arguments = ["compare", *arguments]  # the main job
+    options = None
+    try:
+        options = _parser(arguments[0]).parse_args(arguments)
+        options.run(options)
+    except (OSError, RuntimeError, ValueError) as error:
+        sentence = " ".join(str(error).split()) or type(error).__name__
+        print(f"sgpo_mini: {sentence}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\nsgpo_mini: {_after_a_stop(arguments, options)}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _after_a_stop(arguments: list[str], options: argparse.Namespace | None) -> str:
+    """What to say after Ctrl-C: the command that goes on, where something was saved."""
+    out = getattr(options, "out", None)
+    if out is None or options.run is _evaluate:
+        return "stopped"
+    arguments = list(arguments)
+    if not any(word.split("=")[0] == "--out" for word in arguments):
+        arguments += ["--out", out]
+    if options.run is not _main_job:
+        if not (Path(out) / "config.json").exists():
+            return "stopped before the run began: nothing is saved"
+        arguments += [] if "--resume" in arguments else ["--resume"]
+    return f"stopped; go on with: {PROGRAM} {shlex.join(arguments)}"
+
+
+def _main_job(options: argparse.Namespace) -> None:
+    from .report import run_and_report
+
+    seeds = _seeds(options.seeds)
+    # As the report names it: without the folder, which changes nothing.
+    flags = {"--seeds": options.seeds, "--steps": options.steps, "--student": options.student}
+    if Path(options.student).is_absolute():
+        flags["--student"] = Path(options.student).name
+    defaults = {"--seeds": "0", "--steps": None, "--student": "tiny"}
+    told = [f"{flag} {value}" for flag, value in flags.items() if value != defaults[flag]]
+    command = " ".join([PROGRAM, *(["compare"] if told else []), *told])
+    text = run_and_report(
+        options.out, student=options.student, seeds=seeds, steps=options.steps, command=command
+    )
+    print(text.split("![")[0].strip())
+    print(f"\nreport and figures: {Path(options.out) / 'report.md'}")
+
+
+def _train(options: argparse.Namespace) -> None:
+    from .compare import validation_problems
+    from .make_tiny import settings_for
+    from .training import Config, train
+
+    names = {field.name for field in fields(Config)}
+    given = {name: value for name, value in vars(options).items() if name in names}
+    data = given.get("data", "mini-gsm")
+    config = Config(**settings_for(data, given.get("method", "sgpo")) | given)
+    config.out = options.out = config.out or f"runs/{config.method}-{config.seed}"
+    config.check()
+    if config.evaluate_every and data != "mini-gsm":
+        raise ValueError("evaluate_every needs validation problems, which only mini-gsm has")
+    problems = _problems(data, "train", config.strategies)
+    validation = validation_problems() if data == "mini-gsm" else None
+    student = _student(config.student, config.lora_rank, config.gradient_checkpointing)
+    train(student, problems, config, validation=validation)
+    print(f"trained student: {Path(config.out) / 'student'}")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from .evaluation import evaluate
+    from .make_tiny import settings_for
+    from .student import refuse_unknown_words
+
+    if options.samples > 1 and options.temperature == 0:
+        raise ValueError("several samples a problem need a temperature above 0 (--temperature 1)")
+    if options.split and options.data.endswith(".jsonl"):
+        raise ValueError(f"{options.data} has no splits: leave --split out")
+    _set_threads(options.threads)
+    problems = _problems(options.data, options.split or "test", options.strategies)
+    problems = problems[: options.limit or None]
+    without = sum(not problem.strategy.strip() for problem in problems)
+    prompts = {"both": (False, True), "guided": (True,), "unguided": (False,)}[options.prompt]
+    if options.prompt == "both" and without:
+        prompts = (False,)
+        if without < len(problems):
+            told = f"unguided alone: {without} of {len(problems)} problems have no strategy"
+            print(told, file=sys.stderr)
+    student = _student(options.student)
+    texts = (f"{p.question}\n{p.strategy if True in prompts else ''}" for p in problems)
+    refuse_unknown_words(student, texts)
+    longest = settings_for(options.data, "").get("max_new_tokens", MAX_NEW_TOKENS)
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    for guided in prompts:
+        name = "guided" if guided else "unguided"
+        evaluation = evaluate(
+            student,
+            problems,
+            guided=guided,
+            samples=options.samples,
+            temperature=options.temperature,
+            top_p=options.top_p,
+            max_new_tokens=options.max_new_tokens or longest,
+            batch_size=options.batch_size,
+            seed=options.seed,
+            progress=name,
+        )
+        evaluation.save(out / f"{name}.jsonl")
+        how = f"avg@{options.samples}" if options.temperature else "greedy"
+        _print_accuracy(name, evaluation, how)
+        print(f"{name}: every completion is in {out / name}.jsonl")
+
+
+def _print_accuracy(name: str, evaluation, how: str) -> None:
+    """Accuracy with its interval, pass@k, and a line a family; "sure and wrong" ones apart."""
+    from .compare import SURE_AND_WRONG, mean
+    from .evaluation import confidence_interval, pass_at_k
+
+    families = evaluation.by_family()
+    rows = list(zip(evaluation.problems, evaluation.correct, strict=True))
+    for label, apart in ((name, False), (f"{name}, sure and wrong families", True)):
+        correct = [row for problem, row in rows if (problem.family in SURE_AND_WRONG) == apart]
+        if not correct:
+            continue
+        accuracies = [mean(row) for row in correct]
+        low, high = confidence_interval(accuracies)
+        interval = f"95 % interval {low:.4f} to {high:.4f}"
+        print(f"{label}: {mean(accuracies):.4f} ({interval}), {how}, {len(correct)} problems")
+        if (samples := len(correct[0])) > 1:
+            print(f"{label}: pass@{samples} {pass_at_k(correct, samples):.4f}")
+        if len(families) > 1:
+            for family in [f for f in families if (f in SURE_AND_WRONG) == apart]:
+                print(f"  {family or 'no family'}: {mean(families[family]):.4f}")
+
+
+def _pretrain(options: argparse.Namespace) -> None:
+    new = options.student == "new"
+    others = _OF_SFT if new else ["steps"]
+    if given := [name for name in others if getattr(options, name) is not None]:
+        flags = ", ".join(map(_flag, given))
+        use = "the tiny student's pretraining" if new else "the warm-up (it counts --epochs)"
+        raise ValueError(f"{use} has no {flags}: see {PROGRAM} pretrain --help")
+    options.out = options.out or f"runs/{'student' if new else 'warm-up'}-{options.seed}"
+    _set_threads(options.threads)
+    (_make_tiny if new else _warm_up)(options)
+    print(f"student: {Path(options.out) / 'student'}")
+
+
+def _make_tiny(options: argparse.Namespace) -> None:
+    from .make_tiny import STEPS, make_tiny_student, save_tiny_student
+
+    steps = options.steps or STEPS
+    student = make_tiny_student(options.seed, steps=steps, out=options.out, resume=options.resume)
+    measured = save_tiny_student(student, Path(options.out) / "student", options.seed, steps)
+    for name in ("guided", "unguided"):
+        value, low, high = measured[name]
+        print(f"{name}: {value:.4f} (95 % interval {low:.4f} to {high:.4f}) on validation")
+
+
+def _warm_up(options: argparse.Namespace) -> None:
+    from .student import refuse_unknown_words, save_student
+    from .supervised import warm_up
+
+    given = {name: getattr(options, name) for name in _OF_SFT}
+    settings = _OF_SFT | {name: value for name, value in given.items() if value is not None}
+    problems = _problems(settings.pop("data"), "train", settings.pop("strategies"))
+    student = _student(
+        options.student, settings.pop("lora_rank"), settings.pop("gradient_checkpointing")
+    )
+    with_strategy = settings["with_strategy"]
+    refuse_unknown_words(
+        student,
+        (f"{p.question}\n{p.strategy if with_strategy else ''}\n{p.solution}" for p in problems),
+    )
+    warm_up(
+        student, problems, seed=options.seed, out=options.out, resume=options.resume, **settings
+    )
+    save_student(student, Path(options.out) / "student")
+
+
+def _student(name: str, lora_rank: int = 0, gradient_checkpointing: bool = False):
+    from .student import load_student
+
+    return load_student(name, lora_rank=lora_rank, gradient_checkpointing=gradient_checkpointing)
+
+
+def _problems(data: str, split: str, strategies: str) -> list:
+    from .mini_gsm import make_problems
+    from .problems import load_gsm8k, load_problems
+    from .strategies import load_strategies, with_strategies
+
+    if data == "mini-gsm":
+        problems = list(make_problems(split))
+    elif data == "gsm8k":
+        problems = load_gsm8k(split)
+    elif data.endswith(".jsonl"):
+        problems = load_problems(data)
+    else:
+        raise ValueError(
+            f"data must be mini-gsm, gsm8k or a file that ends in .jsonl, not {data!r}"
+        )
+    return with_strategies(problems, load_strategies(strategies)) if strategies else problems
+
+
+def _set_threads(threads: int) -> None:
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _seeds(text: str) -> list[int]:
+    first, dash, last = text.partition("-")
+    try:
+        seeds = list(range(int(first), int(last if dash else first) + 1))
+    except ValueError:
+        seeds = []
+    if not seeds:
+        raise ValueError(f"seeds must be a number or a range such as 0-4, not {text!r}")
+    return seeds
+
+
+# Readers of one option's text.
+
+
+def _whole(least: int | None = None) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = None
+        if number is None or (least is not None and number < least):
+            limit = "" if least is None else f" of at least {least}"
+            raise argparse.ArgumentTypeError(f"must be a whole number{limit}, not {text!r}")
+        return number
+
+    return read
+
+
+def _number(least: float | None = None, above: float | None = None) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        low = (least is not None and number < least) or (above is not None and number <= above)
+        if low or not math.isfinite(number):
+            limit = "" if least is None else f" of at least {least}"
+            limit += "" if above is None else f" above {above}"
+            raise argparse.ArgumentTypeError(f"must be a finite number{limit}, not {text!r}")
+        return number
+
+    return read
+
+
+def _number_or_none(text: str) -> float | None:
+    if text.lower() == "none":
+        return None
+    try:
+        return float(text)  # Config.check knows what is possible
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number or none, not {text!r}") from None
+
+
+# The parsers.
+
+
+class _Parser(argparse.ArgumentParser):
+    def __init__(self, **settings) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> None:
+        """One sentence, without the pages of usage."""
+        self.exit(2, f"sgpo_mini: {message} (see {self.prog} --help)\n")
+
+
+def _parser(word: str) -> argparse.ArgumentParser:
+    """The whole parser; `train` gets its options, which take torch to read, only as the `word`."""
+    parser = _Parser(
+        prog=PROGRAM,
+        description="SGPO (Strategy-Guided Policy Optimization, arXiv:2606.24064) on one machine. "
+        "Without a word it does the main job: from the shipped student, GRPO and SGPO at equal "
+        "rollouts, measured on every split of mini-GSM, with a report and figures in runs/main.",
+        epilog=f"The options of a word: {PROGRAM} WORD --help",
+    )
+    words = parser.add_subparsers(metavar="WORD", title="words")
+
+    def add(name: str, about: str, more: str = "") -> argparse.ArgumentParser:
+        usage = f"{PROGRAM} {name} [options]"
+        return words.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}. {more}", usage=usage)
+
+    _add_train(
+        add("train", "one run of one method, with every setting", "The defaults are the paper's."),
+        with_settings=word == "train",
+    )
+    _add_evaluate(
+        add("evaluate", "how often a student is right, guided and unguided: avg@k and pass@k")
+    )
+    _add_pretrain(add("pretrain", "make the tiny student anew, or warm a model up on solutions"))
+    _add_compare(add("compare", "GRPO and SGPO side by side, over several seeds: the main job"))
+    return parser
+
+
+def _add_train(parser: argparse.ArgumentParser, with_settings: bool) -> None:
+    parser.set_defaults(run=_train)
+    if not with_settings:
+        return
+    from .training import Config
+
+    defined = {field.name: field for field in fields(Config)}
+    for title, settings in SETTINGS.items():
+        group = parser.add_argument_group(title)
+        for name, about in settings.items():
+            field = defined[name]
+            keywords = {"default": argparse.SUPPRESS, "help": about + _default_text(field)}
+            if name == "resume":
+                keywords["action"] = "store_true"
+            elif field.type is bool:
+                keywords["action"] = argparse.BooleanOptionalAction
+            else:
+                readers = {int: _whole(), float: _number(), str: str}
+                keywords["type"] = readers.get(field.type, _number_or_none)
+                kinds = {int: "N", str: "NAME"}
+                keywords["metavar"] = _METAVARS.get(name) or kinds.get(field.type, "X")
+            group.add_argument(_flag(name), **keywords)
+
+
+def _default_text(field) -> str:
+    """The default of a setting in words, and what the tiny student has in its place on mini-gsm."""
+    from .make_tiny import settings_for
+    from .training import METHODS
+
+    if field.default == "" or field.name == "resume":
+        return ""
+    text = f" (default {_show(field.default)}"
+    chosen = {method: settings_for("mini-gsm", method).get(field.name) for method in METHODS}
+    values = {value for value in chosen.values() if value is not None} - {field.default}
+    if not values:
+        return text + ")"
+    if set(chosen.values()) == values and len(values) == 1:
+        return f"{text}; on mini-gsm {_show(*values)})"
+    told = [f"{_show(value)} with {method}" for method, value in chosen.items() if value]
+    return f"{text}; on mini-gsm {', '.join(told)})"
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_evaluate)
+    about = SETTINGS["what is trained, and on what"]
+    _add(parser, "student", "tiny", about["student"])
+    _add(parser, "data", "mini-gsm", about["data"])
+    _add(parser, "split", None, SPLIT_HELP)
+    _add(parser, "strategies", "", about["strategies"])
+    parser.add_argument(
+        "--prompt",
+        choices=("both", "guided", "unguided"),
+        default="both",
+        help="with the strategy, without it, or both (default both; unguided alone where a problem "
+        "has no strategy)",
+    )
+    _add(parser, "samples", 1, "k of avg@k and pass@k: solutions of each problem", _whole(1))
+    _add(parser, "temperature", 0.0, "of sampling; 0 takes the likeliest token", _number(least=0))
+    _add(parser, "top_p", 1.0, "sample among the tokens with this share", _number(above=0))
+    longest = SETTINGS["one step"]["max_new_tokens"]
+    longest += f" (default {MAX_NEW_TOKENS}; on mini-gsm as in training)"
+    _add(parser, "max_new_tokens", None, longest, _whole(1))
+    _add(parser, "batch_size", 256, "solutions at a time: fewer need less memory", _whole(1))
+    _add(parser, "limit", 0, "only the first so many problems; 0: all", _whole(0))
+    _add(parser, "seed", 0, "draws the samples", _whole())
+    _add(parser, "threads", 0, SETTINGS["the run"]["threads"], _whole(0))
+    completions = "folder for every completion and its verdict; replaces earlier ones there"
+    _add(parser, "out", "runs/evaluation", completions)
+
+
+def _add_pretrain(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_pretrain)
+    what = "new: the tiny student, from nothing; else SFT of this folder or model on the Hub"
+    _add(parser, "student", "new", what)
+    _add(parser, "seed", 0, "draws the examples and a new student's first weights", _whole())
+    _add(parser, "threads", 0, SETTINGS["the run"]["threads"], _whole(0))
+    out = "folder of the run (default runs/student-SEED for new, runs/warm-up-SEED for SFT)"
+    _add(parser, "out", "", out)
+    parser.add_argument("--resume", action="store_true", help=SETTINGS["the run"]["resume"])
+    group = parser.add_argument_group("new alone")
+    _add(group, "steps", None, "fewer make a worse student (default 6000)", _whole(1))
+    group = parser.add_argument_group("SFT alone")
+    about = SETTINGS["what is trained, and on what"] | SETTINGS["optimizer and memory"]
+    about |= {
+        "with_strategy": "put each problem's strategy into the prompt",
+        "epochs": "how often every solution is learnt",
+        "batch_size": "solutions in one step",
+    }
+    readers = {"epochs": _whole(1), "batch_size": _whole(1), "learning_rate": _number(above=0)}
+    for name, default in _OF_SFT.items():
+        if default is False:
+            group.add_argument(_flag(name), action="store_true", default=None, help=about[name])
+        else:
+            reader = readers.get(name, _whole(0) if default == 0 else str)
+            text = about[name] + (f" (default {_show(default)})" if default != "" else "")
+            _add(group, name, None, text, reader)
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_main_job)
+    _add(parser, "student", "tiny", "tiny (the shipped one), or a folder that `pretrain` made")
+    _add(parser, "seeds", "0", "a number or a range such as 0-4")
+    _add(parser, "steps", None, "training steps of every run (default 100)", _whole(1))
+    _add(parser, "out", "runs/main", "folder of the runs; the same command goes on with them")
+
+
+def _add(parser, name: str, default, about: str, read: Callable = str) -> None:
+    """Add an option that takes a value; its default is told where there is one."""
+    told = "" if default in ("", None) else f" (default {_show(default)})"
+    kind = "NAME" if read is str else "X" if isinstance(default, float) else "N"
+    parser.add_argument(
+        _flag(name),
+        metavar=_METAVARS.get(name, kind),
+        type=read,
+        default=default,
+        help=about + told,
+    )
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _show(value) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

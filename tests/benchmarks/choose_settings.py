@@ -1,0 +1,67 @@
+"""The settings of mini-GSM's tiny student, chosen on `validation`: the same number of tries each.
+
+    python tests/benchmarks/choose_settings.py --out runs/settings
+
+Learning rate for both methods; for SGPO also δ, on half as many learning rates. Prints one line a
+try and writes all to sgpo_mini/results/settings.json. `test` and the transfer splits stay closed.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from sgpo_mini.compare import (
+    SURE_AND_WRONG,
+    compare,
+    hard_families,
+    mean,
+    read_answers,
+    values_of,
+)
+from sgpo_mini.mini_gsm import make_problems
+from sgpo_mini.training import Config
+
+RESULTS = Path(__file__).parents[2] / "sgpo_mini" / "results" / "settings.json"
+GRID = [("grpo", rate, 1.0) for rate in (5e-5, 1e-4, 2e-4, 4e-4, 6e-4, 8e-4)]
+GRID += [("sgpo", rate, delta) for rate in (1e-4, 2e-4, 4e-4) for delta in (1.0, 4.0)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", default="runs/settings")
+    parser.add_argument("--seed", type=int, default=100, help="none of the compared seeds")
+    parser.add_argument("--steps", type=int, default=100)
+    options = parser.parse_args()
+    configs = {
+        f"{method}-{rate:g}-{delta:g}": Config(
+            method=method,
+            learning_rate=rate,
+            delta=delta,
+            steps=options.steps,
+            max_new_tokens=40,
+        )
+        for method, rate, delta in GRID
+    }
+    compare(configs, [options.seed], options.out, ["validation"])
+    fair = {problem.family for problem in make_problems("validation")} - SURE_AND_WRONG
+    hard = hard_families("tiny")
+    rows = []
+    for name, config in configs.items():
+        folder = Path(options.out) / f"{name}-{options.seed}"
+        row = {"method": config.method, "learning_rate": config.learning_rate}
+        row["delta"] = config.delta if config.method == "sgpo" else None
+        for guided in (False, True):
+            answers = read_answers(folder, "validation", guided)
+            prompt = "guided" if guided else "unguided"
+            row[prompt] = round(mean(values_of(answers, fair)), 4)
+            row[f"{prompt}_hard"] = round(mean(values_of(answers, hard)), 4)
+        rows.append(row)
+        print(row, flush=True)
+    result = {"command": "python tests/benchmarks/choose_settings.py", "seed": options.seed}
+    result |= {"steps": options.steps, "split": "validation", "tries": rows}
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

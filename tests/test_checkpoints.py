@@ -1,0 +1,493 @@
+"""checkpoints.py: an interrupted and resumed run equals an uninterrupted one, bit for bit."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_world import (
+    config,
+    copy_of,
+    even_reward,
+    pretrained_student,
+    problems,
+    same_weights,
+    weights_of,
+)
+
+from sgpo_mini import checkpoints, training
+from sgpo_mini.checkpoints import RunFolder, read_rows
+from sgpo_mini.student import load_student, save_student
+from sgpo_mini.training import Config, train
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def pretrained():
+    return pretrained_student()
+
+
+@pytest.fixture(scope="module")
+def saved_student(pretrained, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("student")
+    save_student(pretrained, folder)
+    return folder
+
+
+@pytest.fixture
+def student(pretrained):
+    return copy_of(pretrained)
+
+
+def run(student, settings: Config, **given):
+    return train(student, problems(), settings, reward=given.pop("reward", even_reward), **given)
+
+
+def assert_same_runs(first: Path, second: Path) -> None:
+    """Log, checkpoints and trained student are equal byte for byte, and nothing else is left."""
+    names = [
+        sorted(
+            str(path.relative_to(folder))
+            for path in folder.rglob("*")
+            if path.is_file() and path.name not in ("timings.jsonl", "config.json")
+        )
+        for folder in (first, second)
+    ]
+    assert names[0] == names[1]
+    assert any(name.endswith("optimizer.safetensors") for name in names[0])
+    for name in names[0]:
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+    steps = [
+        [row["step"] for row in read_rows(folder / "timings.jsonl")] for folder in (first, second)
+    ]
+    assert steps[0] == steps[1]
+    settings = [json.loads((folder / "config.json").read_text()) for folder in (first, second)]
+    assert settings[0] | {"out": ""} == settings[1] | {"out": ""}
+
+
+def stop_after(monkeypatch, step: int):
+    """Raise in the middle of the step that follows `step`."""
+    real, count = training.collect, iter(range(10**6))
+
+    def stopping(*arguments):
+        if next(count) == step:
+            raise RuntimeError("power cut")
+        return real(*arguments)
+
+    monkeypatch.setattr(training, "collect", stopping)
+
+
+def broken_run(pretrained, monkeypatch, settings, step):
+    """Leave the folder of a run that was cut off in the middle of the step after `step`."""
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
+        stop_after(patch, step)
+        run(copy_of(pretrained), settings)
+
+
+# Killed
+
+PROGRAM = Path(__file__).with_name("killed_run.py")
+# Where a process kills itself, and in which step: every start goes on from what the last one left.
+KILLS = [
+    ("sampling", 1),  # before there is any checkpoint
+    ("half a line of the log", 3),
+    ("between log and checkpoint", 4),
+    ("a save: after the weights", 4),
+    ("a save: before the rename", 4),
+    ("a save: before the old one goes", 6),
+    ("update", 7),
+    ("saving the trained student", 8),
+    ("never", 0),
+]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_run_killed_again_and_again_equals_an_uninterrupted_one(saved_student, tmp_path):
+    """SIGKILL in eight places, three of them during a save; each process resumes the last one's."""
+    program = subprocess.run(
+        [sys.executable, PROGRAM, saved_student, tmp_path / "killed", json.dumps(KILLS)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert program.returncode == 0, program.stderr
+    reports = [json.loads(line) for line in program.stdout.splitlines()]
+    assert [place for place, _, _ in reports] == [place for place, _ in KILLS]
+    killed = [os.WIFSIGNALED(status) and os.WTERMSIG(status) for _, status, _ in reports]
+    assert killed == [signal.SIGKILL] * 8 + [False], program.stderr
+    left = {place: names for place, _, names in reports}
+    assert left["sampling"] == []
+    assert left["between log and checkpoint"] == ["step-000002"]
+    assert left["a save: after the weights"] == [".step-000004", "step-000002"]
+    assert left["a save: before the rename"] == [".step-000004", "step-000002"]
+    assert left["a save: before the old one goes"] == ["step-000002", "step-000004", "step-000006"]
+    assert left["never"] == ["step-000006", "step-000008"]
+    told = re.findall("(?:resuming from|no sound checkpoint in) .*/(.*)", program.stderr)
+    assert told == [
+        "killed: starting from the first step",
+        *["step-000002"] * 4, *["step-000006"] * 2, "step-000008",
+    ]  # fmt: skip
+
+    student = load_student(saved_student, device="cpu")
+    run(student, config(steps=8, out=str(tmp_path / "whole")))
+    assert_same_runs(tmp_path / "whole", tmp_path / "killed")
+
+
+# Interrupted
+
+
+def interrupting_reward(at: int):
+    """A reward that presses Ctrl-C when it is asked for the `at`-th time."""
+    count = iter(range(10**6))
+
+    def reward(completion, problem):
+        if next(count) == at:
+            os.kill(os.getpid(), signal.SIGINT)
+        return even_reward(completion, problem)
+
+    return reward
+
+
+def test_ctrl_c_finishes_the_step_saves_and_says_how_to_go_on(pretrained, tmp_path):
+    settings = config(out=str(tmp_path / "run"), checkpoint_every=100)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt, match="go on with --resume --out .*run"):
+        # 3 problems × 7 rollouts a step: the 30th reward is in the second step.
+        run(copy_of(pretrained), settings, reward=interrupting_reward(30))
+    assert signal.getsignal(signal.SIGINT) is handler
+    folder = RunFolder(tmp_path / "run")
+    assert [path.name for path in folder.checkpoints()] == ["step-000002"]
+    assert not (tmp_path / "run" / "student").exists()
+
+    resumed, whole = copy_of(pretrained), copy_of(pretrained)
+    run(resumed, replace(settings, resume=True))
+    run(whole, replace(settings, out=str(tmp_path / "whole")))
+    assert same_weights(weights_of(resumed), weights_of(whole))
+    for name in ("metrics.jsonl", "student/model.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_ctrl_c_in_the_last_step_loses_nothing(pretrained, tmp_path):
+    settings = config(out=str(tmp_path / "run"), steps=1)
+    with pytest.raises(KeyboardInterrupt):
+        run(copy_of(pretrained), settings, reward=interrupting_reward(3))
+    resumed = run(copy_of(pretrained), replace(settings, resume=True))
+    whole = run(copy_of(pretrained), replace(settings, out=str(tmp_path / "whole")))
+    assert same_weights(weights_of(resumed), weights_of(whole))
+    assert_same_runs(tmp_path / "whole", tmp_path / "run")
+
+
+def test_ctrl_c_without_a_folder_says_that_nothing_was_saved(student):
+    with pytest.raises(KeyboardInterrupt, match="nothing was saved"):
+        run(student, config(), reward=interrupting_reward(3))
+
+
+def test_a_second_ctrl_c_stops_at_once(student, tmp_path):
+    first, second = interrupting_reward(3), interrupting_reward(5)
+    with pytest.raises(KeyboardInterrupt):
+        run(student, config(out=str(tmp_path)), reward=lambda c, p: first(c, p) + second(c, p))
+    assert not (tmp_path / "metrics.jsonl").exists()
+
+
+def test_a_run_in_another_thread_leaves_ctrl_c_alone(student):
+    ended = []
+    thread = threading.Thread(target=lambda: ended.append(run(student, config(steps=1))))
+    thread.start()
+    thread.join()
+    assert ended == [student]
+
+
+# Resumed
+
+
+@pytest.mark.parametrize(
+    ("stopped_after", "changes"),
+    [
+        (1, {}),
+        (2, {}),
+        (3, {}),
+        (3, {"method": "grpo"}),
+        (3, {"updates_per_batch": 2, "micro_batch": 4}),
+        (3, {"select_target": False, "weight_decay": 0.1}),
+    ],
+    ids=str,
+)
+def test_resumed_equals_uninterrupted(pretrained, monkeypatch, tmp_path, changes, stopped_after):
+    settings = config(out=str(tmp_path / "run"), **changes)
+    broken_run(pretrained, monkeypatch, settings, stopped_after)
+    # What the student and the random states were before does not matter.
+    resumed = copy_of(pretrained)
+    if stopped_after > 1:
+        for parameter in resumed.model.parameters():
+            parameter.data.zero_()
+    torch.manual_seed(stopped_after)
+    run(resumed, replace(settings, resume=True))
+    run(copy_of(pretrained), replace(settings, out=str(tmp_path / "whole")))
+    assert_same_runs(tmp_path / "whole", tmp_path / "run")
+
+
+def test_a_lora_run_is_resumed_bit_for_bit(saved_student, monkeypatch, tmp_path):
+    """The checkpoint holds the adapters alone; the base is loaded again."""
+
+    def lora():
+        torch.manual_seed(7)  # of the adapters, which peft draws
+        return load_student(saved_student, device="cpu", lora_rank=2)
+
+    settings = config(lora_rank=2, out=str(tmp_path / "run"))
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
+        stop_after(patch, 3)
+        run(lora(), settings)
+    weights = load_file(tmp_path / "run/checkpoints/step-000002/weights.safetensors")
+    assert weights and all("lora_" in name for name in weights)
+    torch.manual_seed(8)
+    resumed = run(
+        load_student(saved_student, device="cpu", lora_rank=2), replace(settings, resume=True)
+    )
+    whole = run(lora(), replace(settings, out=str(tmp_path / "whole")))
+    assert same_weights(weights_of(resumed), weights_of(whole))
+    assert_same_runs(tmp_path / "whole", tmp_path / "run")
+
+
+def test_a_finished_run_can_be_made_longer(pretrained, tmp_path):
+    settings = config(out=str(tmp_path / "run"))
+    run(copy_of(pretrained), settings)
+    run(copy_of(pretrained), replace(settings, steps=6, resume=True))
+    run(copy_of(pretrained), replace(settings, steps=6, out=str(tmp_path / "whole")))
+    assert_same_runs(tmp_path / "whole", tmp_path / "run")
+
+
+def test_counts_of_skipped_steps_are_resumed(pretrained, monkeypatch, tmp_path):
+    real = training.grpo_loss
+    settings = config(steps=20, out=str(tmp_path / "run"))
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
+        patch.setattr(training, "grpo_loss", lambda *a: real(*a) * float("nan"))
+        stop_after(patch, 3)
+        run(copy_of(pretrained), settings)
+    monkeypatch.setattr(training, "grpo_loss", lambda *a: real(*a) * float("nan"))
+    with pytest.raises(RuntimeError, match="5 steps in a row"):
+        run(copy_of(pretrained), replace(settings, resume=True))
+    rows = read_rows(tmp_path / "run" / "metrics.jsonl")
+    assert [row["skipped_steps"] for row in rows] == [1, 2, 3, 4, 5]
+
+
+def test_the_float16_scaler_is_saved_and_loaded(student, tmp_path):
+    optimizer = torch.optim.AdamW(student.model.parameters())
+    scaler = torch.amp.GradScaler("cpu", init_scale=512.0)
+    scaler.scale(torch.zeros(()))
+    folder = RunFolder.open(str(tmp_path), {}, resume=False)
+    folder.save_checkpoint(3, student, optimizer, scaler, {"skipped": 1})
+    other = torch.amp.GradScaler("cpu")
+    state, said = folder.load_checkpoint(student, optimizer, other)
+    assert other.get_scale() == 512.0
+    assert (state["step"], state["skipped"]) == (3, 1) and said.endswith("step-000003")
+
+
+# Sound and damaged checkpoints
+
+
+def test_the_last_two_checkpoints_are_kept_each_with_checksums(student, tmp_path):
+    run(student, config(out=str(tmp_path), steps=7))
+    folders = RunFolder(tmp_path).checkpoints()
+    assert [folder.name for folder in folders] == ["step-000007", "step-000006"]
+    for folder in folders:
+        sums = json.loads((folder / "checksums.json").read_text())
+        assert set(sums) == {"weights.safetensors", "optimizer.safetensors", "state.json"}
+        assert {path.name for path in folder.iterdir()} == {*sums, "checksums.json"}
+
+
+def flip_a_byte(folder: Path, name: str) -> None:
+    data = bytearray((folder / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (folder / name).write_bytes(data)
+
+
+DAMAGES = {
+    "weights": lambda folder: flip_a_byte(folder, "weights.safetensors"),
+    "optimizer": lambda folder: flip_a_byte(folder, "optimizer.safetensors"),
+    "state": lambda folder: flip_a_byte(folder, "state.json"),
+    "checksums": lambda folder: flip_a_byte(folder, "checksums.json"),
+    "cut short": lambda folder: os.truncate(folder / "weights.safetensors", 100),
+    "missing": lambda folder: (folder / "optimizer.safetensors").unlink(),
+    "no checksums": lambda folder: (folder / "checksums.json").unlink(),
+}
+
+
+@pytest.fixture(scope="module")
+def whole_and_broken(pretrained, tmp_path_factory):
+    """The folders of a run of six steps and of the same run cut off in its sixth."""
+    folder = tmp_path_factory.mktemp("runs")
+    settings = config(steps=6, out=str(folder / "whole"))
+    run(copy_of(pretrained), settings)
+    with pytest.MonkeyPatch.context() as patch:
+        broken_run(pretrained, patch, replace(settings, out=str(folder / "broken")), 5)
+    return folder / "whole", folder / "broken"
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_newest_checkpoint_is_passed_over(
+    pretrained, whole_and_broken, tmp_path, capsys, damage
+):
+    whole, broken = whole_and_broken
+    shutil.copytree(broken, tmp_path / "run")
+    damage(tmp_path / "run/checkpoints/step-000004")
+    run(copy_of(pretrained), config(steps=6, out=str(tmp_path / "run"), resume=True))
+    said = "resuming from .*step-000002 .passed over, because damaged: step-000004."
+    assert re.search(said, capsys.readouterr().err)
+    assert_same_runs(whole, tmp_path / "run")
+
+
+def test_with_every_checkpoint_damaged_the_run_starts_again_and_says_so(
+    pretrained, monkeypatch, tmp_path, capsys
+):
+    settings = config(out=str(tmp_path / "run"))
+    broken_run(pretrained, monkeypatch, settings, 3)
+    DAMAGES["weights"](tmp_path / "run/checkpoints/step-000002")
+    run(copy_of(pretrained), replace(settings, resume=True))
+    assert "damaged: step-000002): starting from the first step" in capsys.readouterr().err
+    run(copy_of(pretrained), replace(settings, out=str(tmp_path / "whole")))
+    assert_same_runs(tmp_path / "whole", tmp_path / "run")
+
+
+def test_a_damaged_checkpoint_does_not_push_out_a_sound_one(pretrained, tmp_path):
+    """Two sound ones are kept, though the damaged one has a later step."""
+    settings = config(out=str(tmp_path), checkpoint_every=2)
+    with pytest.raises(KeyboardInterrupt):  # leaves 2 and, out of turn, 3
+        run(copy_of(pretrained), settings, reward=interrupting_reward(2 * 21 + 3))
+    DAMAGES["weights"](tmp_path / "checkpoints/step-000003")
+    run(copy_of(pretrained), replace(settings, resume=True))
+    assert [p.name for p in RunFolder(tmp_path).checkpoints()] == ["step-000004", "step-000002"]
+
+
+def test_a_half_written_checkpoint_is_ignored_and_removed(
+    pretrained, monkeypatch, tmp_path, capsys
+):
+    settings = config(out=str(tmp_path / "run"))
+    broken_run(pretrained, monkeypatch, settings, 3)
+    leftover = tmp_path / "run/checkpoints/.step-000004"
+    leftover.mkdir()
+    (leftover / "weights.safetensors").write_bytes(b"half")
+    (tmp_path / "run/checkpoints/.DS_Store").write_bytes(b"not ours")
+    run(copy_of(pretrained), replace(settings, resume=True))
+    assert "damaged" not in capsys.readouterr().err
+    assert not leftover.exists() and (tmp_path / "run/checkpoints/.DS_Store").exists()
+
+
+def test_another_students_checkpoint_is_refused(student, saved_student, tmp_path):
+    run(student, config(out=str(tmp_path)))
+    other = load_student(saved_student, device="cpu", lora_rank=2)
+    with pytest.raises(ValueError, match="the weights of another student"):
+        run(other, config(out=str(tmp_path), resume=True))
+
+
+# The log
+
+
+@pytest.mark.parametrize("cut", [0, 1, 20, -1])
+def test_a_last_line_that_was_cut_short_is_left_out(tmp_path, cut):
+    lines = [json.dumps({"step": step, "loss": 0.1 * step}) + "\n" for step in (1, 2, 3)]
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(lines[:2]) + lines[2][:cut])
+    assert [row["step"] for row in read_rows(path)] == ([1, 2, 3] if cut == -1 else [1, 2])
+
+
+def test_log_lines_after_the_checkpoint_are_written_again(pretrained, monkeypatch, tmp_path):
+    settings = config(out=str(tmp_path), checkpoint_every=3)
+    broken_run(pretrained, monkeypatch, settings, 2)
+    assert len(read_rows(tmp_path / "metrics.jsonl")) == 2
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"step": 3, "lo')
+    run(copy_of(pretrained), replace(settings, resume=True))
+    for name in ("metrics", "timings"):
+        rows = read_rows(tmp_path / f"{name}.jsonl")
+        assert [row["step"] for row in rows] == [1, 2, 3, 4]
+
+
+# Refusals
+
+
+def test_a_folder_that_holds_a_run_is_refused_and_left_alone(student, tmp_path):
+    run(student, config(out=str(tmp_path), steps=1))
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    with pytest.raises(ValueError, match="already holds a run: go on with it .--resume."):
+        run(student, config(out=str(tmp_path), steps=1))
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"learning_rate": 0.5}, r"other settings: learning_rate \(was 0.001\)"),
+        ({"method": "grpo", "seed": 3}, r"method \(was 'sgpo'\), seed \(was 0\)"),
+        ({"delta": None}, r"delta \(was 1.0\)"),
+    ],
+    ids=str,
+)
+def test_resuming_with_other_settings_is_refused_and_they_are_named(
+    student, tmp_path, changes, told
+):
+    run(student, config(out=str(tmp_path), steps=1))
+    with pytest.raises(ValueError, match=told):
+        run(student, config(out=str(tmp_path), resume=True, **changes))
+
+
+def test_resuming_with_another_number_of_threads_is_refused(student, tmp_path):
+    run(student, config(out=str(tmp_path), steps=1))
+    try:
+        with pytest.raises(ValueError, match=r"threads \(was 1\)"):
+            run(student, config(out=str(tmp_path), steps=1, threads=2, resume=True))
+    finally:
+        torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("made", ["nothing", "empty folder"])
+def test_resuming_what_is_no_run_is_refused(student, tmp_path, made):
+    out = tmp_path / "run"
+    if made == "empty folder":
+        out.mkdir()
+    with pytest.raises(ValueError, match="holds no run to resume"):
+        run(student, config(out=str(out), resume=True))
+
+
+def test_a_file_is_refused_as_a_runs_folder(student, tmp_path):
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(ValueError, match="is a file: give a folder"):
+        run(student, config(out=str(tmp_path / "run")))
+
+
+def test_a_moved_folder_can_be_resumed(pretrained, monkeypatch, tmp_path):
+    settings = config(out=str(tmp_path / "run"))
+    broken_run(pretrained, monkeypatch, settings, 3)
+    os.replace(tmp_path / "run", tmp_path / "moved")
+    run(copy_of(pretrained), replace(settings, out=str(tmp_path / "moved"), resume=True))
+    saved = json.loads((tmp_path / "moved" / "config.json").read_text())
+    assert saved["out"] == str(tmp_path / "moved")
+
+
+def test_a_checkpoint_that_fails_leaves_the_last_one(student, monkeypatch, tmp_path):
+    """A full disk, say, in the middle of a save."""
+    real = checkpoints.save_file
+
+    def full(tensors, path):
+        if "optimizer" in path.name and "000004" in str(path):
+            raise OSError("no space left on device")
+        return real(tensors, path)
+
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    with pytest.raises(OSError, match="no space"):
+        run(student, config(out=str(tmp_path)))
+    folder = RunFolder(tmp_path)
+    assert [path.name for path in folder.checkpoints()] == ["step-000002"]
+    optimizer = torch.optim.AdamW(student.model.parameters())
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    state, _ = folder.load_checkpoint(student, optimizer, scaler)
+    assert state["step"] == 2
