@@ -164,10 +164,13 @@ def _train(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from .evaluation import evaluate
     from .make_tiny import settings_for
+    from .strategies import require_strategies
     from .student import refuse_unknown_words
 
     if options.samples > 1 and options.temperature == 0:
         raise ValueError("several samples a problem need a temperature above 0 (--temperature 1)")
+    if options.top_p > 1:
+        raise ValueError(f"top_p must be above 0 and at most 1, not {options.top_p}")
     if options.split and options.data.endswith(".jsonl"):
         raise ValueError(f"{options.data} has no splits: leave --split out")
     _set_threads(options.threads)
@@ -175,6 +178,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     problems = problems[: options.limit or None]
     without = sum(not problem.strategy.strip() for problem in problems)
     prompts = {"both": (False, True), "guided": (True,), "unguided": (False,)}[options.prompt]
+    if options.prompt == "guided":
+        require_strategies(problems)
     if options.prompt == "both" and without:
         prompts = (False,)
         if without < len(problems):
@@ -274,8 +279,11 @@ def _warm_up(options: argparse.Namespace) -> None:
 
 
 def _student(name: str, lora_rank: int = 0, gradient_checkpointing: bool = False):
+    from transformers.utils import logging
+
     from .student import load_student
 
+    logging.disable_progress_bar()  # of reading weights: seconds at most, and a line on the screen
     return load_student(name, lora_rank=lora_rank, gradient_checkpointing=gradient_checkpointing)
 
 

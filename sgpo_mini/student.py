@@ -274,7 +274,8 @@ def _add_lora(model: PreTrainedModel, rank: int) -> PreTrainedModel:
         r=rank, lora_alpha=2 * rank, target_modules=_LORA_TARGETS, task_type="CAUSAL_LM"
     )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # adapters start at random, and equal runs must start alike
+        # Adapters start at random, and equal runs must start alike.
+        torch.default_generator.manual_seed(0)
         return get_peft_model(model, settings)  # the adapters are float32, whatever the base is
 
 
