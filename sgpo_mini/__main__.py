@@ -96,7 +96,10 @@ def main(arguments: list[str] | None = None) -> int:
         arguments = ["compare", *arguments]  # the main job
     options = None
     try:
-        options = _parser(arguments[0]).parse_args(arguments)
+        options, unknown = _parser(arguments[0]).parse_known_args(arguments)
+        if unknown:
+            told = f"there is no option {shlex.join(unknown)}"
+            raise ValueError(f"{told} (see {PROGRAM} {arguments[0]} --help)")
         options.run(options)
     except (OSError, RuntimeError, ValueError) as error:
         sentence = " ".join(str(error).split()) or type(error).__name__
@@ -484,7 +487,7 @@ def _add_pretrain(parser: argparse.ArgumentParser) -> None:
     _add(parser, "out", "", out)
     parser.add_argument("--resume", action="store_true", help=SETTINGS["the run"]["resume"])
     group = parser.add_argument_group("new alone")
-    _add(group, "steps", None, "fewer make a worse student (default 6000)", _whole(1))
+    _add(group, "steps", None, "training steps (default: as the shipped student)", _whole(1))
     group = parser.add_argument_group("SFT alone")
     about = SETTINGS["what is trained, and on what"] | SETTINGS["optimizer and memory"]
     about |= {

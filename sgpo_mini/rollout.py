@@ -137,7 +137,7 @@ def score(
     with student.autocast():
         states = completion_states(student, prompts, rollouts)  # (N, H)
         inside = rollouts.mask.bool()
-        values = in_chunks(compute, states, rollouts.tokens[inside], size=_chunk_size(student))
+        values = in_chunks(compute, states, rollouts.tokens[inside], size=chunk_size(student))
     return tuple(_unflatten(value, inside) for value in values)
 
 
@@ -164,7 +164,7 @@ def strategy_kl(
         with torch.no_grad():
             guided = completion_states(student, guided_prompts, rollouts)  # (N, H)
         autonomous = completion_states(student, autonomous_prompts, rollouts)  # (N, H)
-        kl = in_chunks(compute, guided, autonomous, size=_chunk_size(student))
+        kl = in_chunks(compute, guided, autonomous, size=chunk_size(student))
     return _unflatten(kl, rollouts.mask.bool())
 
 
@@ -254,7 +254,7 @@ def _positions(mask: Tensor) -> Tensor:
     return (mask.cumsum(dim=1) - 1).clamp(min=0)
 
 
-def _chunk_size(student: Student) -> int:
+def chunk_size(student: Student) -> int:
     return max(_CHUNK_NUMBERS // student.causal_model.config.get_text_config().vocab_size, 1)
 
 

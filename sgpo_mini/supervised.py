@@ -16,7 +16,7 @@ from tqdm import tqdm
 from .checkpoints import RunFolder, finishing_steps
 from .losses import in_chunks, token_logps
 from .problems import Problem
-from .rollout import _chunk_size
+from .rollout import chunk_size
 from .student import Student
 
 Example = tuple[list[int], list[int]]  # token ids of prompt and completion
@@ -125,7 +125,7 @@ def sft_loss(student: Student, batch: Sequence[Example]) -> Tensor:
             attention_mask=torch.tensor(mask, device=student.device),
             use_cache=False,
         )
-        chunk = _chunk_size(student)
+        chunk = chunk_size(student)
         logps = in_chunks(compute, states[:, :-1][inside], ids[:, 1:][inside], size=chunk)
     return -logps.mean()
 

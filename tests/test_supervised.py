@@ -97,7 +97,7 @@ def test_the_stop_token_is_learnt(student):
 def test_logits_are_made_a_chunk_at_a_time_with_the_same_gradient(student, monkeypatch):
     batch, gradients = examples_of(student, varied()), []
     for size in (10**6, 7):
-        monkeypatch.setattr(supervised, "_chunk_size", lambda student, size=size: size)
+        monkeypatch.setattr(supervised, "chunk_size", lambda student, size=size: size)
         sft_loss(student, batch).backward()
         gradients.append([p.grad.clone() for p in student.model.parameters()])
         student.model.zero_grad()

@@ -49,12 +49,21 @@ def saved_student(pretrained, tmp_path_factory):
 
 @pytest.fixture
 def groups(monkeypatch):
-    """The groups that `collect` samples, the autonomous one first."""
+    """The groups that `collect` samples, the autonomous one first; it samples both at once."""
     sampled, real = [], training.sample
 
-    def recording(*arguments, **settings):
-        sampled.append(real(*arguments, **settings))
-        return sampled[-1]
+    def recording(student, prompts, sizes, **settings):
+        both = real(student, prompts, sizes, **settings)
+        sizes = torch.as_tensor(sizes).expand(len(prompts)).tolist()
+        guided = ["two divides" in student.tokenizer.decode(prompt) for prompt in prompts]
+        of_guided = torch.tensor(guided).repeat_interleave(torch.tensor(sizes))
+        for wanted in (False, True):
+            rows = (of_guided == wanted).nonzero().squeeze(1)
+            if len(rows):
+                group = both.select(rows)
+                group.rows = group.rows.unique(return_inverse=True)[1]  # of the problems
+                sampled.append(group)
+        return both
 
     monkeypatch.setattr(training, "sample", recording)
     return sampled
@@ -232,12 +241,12 @@ def test_without_target_selection_a_seeded_draw_among_the_right_ones_decides(stu
 
 
 def test_without_strategy_distillation_sgpo_is_grpo_on_the_autonomous_group(student):
-    """GRPO with as many rollouts as the autonomous group has takes the same step."""
-    sgpo = config(strategy_distillation=False, autonomous_rollouts=6)
-    grpo = config(method="grpo", autonomous_rollouts=4, guided_rollouts=2)
+    settings = config(strategy_distillation=False)
+    experience = experience_of(student, settings)
+    assert experience.metrics["alpha"] > 0 and experience.metrics["alpha_applied"] == 0
     gradients = []
-    for settings in (sgpo, grpo):
-        accumulate_gradient(student, experience_of(student, settings), settings)
+    for method in ("sgpo", "grpo"):
+        accumulate_gradient(student, experience, replace(settings, method=method))
         gradients.append(gradient_of(student))
     assert_same_gradient(*gradients, tolerance=0)
 

@@ -22,8 +22,8 @@ from sgpo_mini.mini_gsm import make_problems
 from sgpo_mini.training import Config
 
 RESULTS = Path(__file__).parents[2] / "sgpo_mini" / "results" / "settings.json"
-GRID = [("grpo", rate, 1.0) for rate in (5e-5, 1e-4, 2e-4, 4e-4, 6e-4, 8e-4)]
-GRID += [("sgpo", rate, delta) for rate in (1e-4, 2e-4, 4e-4) for delta in (1.0, 4.0)]
+GRID = [("grpo", rate, 1.0) for rate in (5e-5, 1e-4, 2e-4, 4e-4)]
+GRID += [("sgpo", rate, delta) for rate in (1e-4, 2e-4) for delta in (1.0, 4.0)]
 
 
 def main() -> None:
