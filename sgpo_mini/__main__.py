@@ -392,8 +392,12 @@ def _parser(word: str) -> argparse.ArgumentParser:
     words = parser.add_subparsers(metavar="WORD", title="words")
 
     def add(name: str, about: str, more: str = "") -> argparse.ArgumentParser:
-        usage = f"{PROGRAM} {name} [options]"
-        return words.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}. {more}", usage=usage)
+        return words.add_parser(
+            name,
+            usage=f"{PROGRAM} {name} [options]",
+            help=about,
+            description=f"{about[0].upper()}{about[1:]}. {more}",
+        )
 
     _add_train(
         add("train", "one run of one method, with every setting", "The defaults are the paper's."),
