@@ -68,6 +68,8 @@ def sample(
     sizes = torch.as_tensor(group_size, device=student.device).expand(len(prompts))  # (P,)
     rows = torch.arange(len(prompts), device=student.device).repeat_interleave(sizes)  # (B,)
     sampling = temperature > 0
+    shape = {"temperature": temperature, "top_p": top_p, "top_k": 0, "min_p": 0.0}
+    shape |= {"typical_p": 1.0, "epsilon_cutoff": 0.0, "eta_cutoff": 0.0}
     with student.autocast(), _keeping_caches(student):
         cache, ids, mask = _prefill(student, prompts)
         cache.batch_select_indices(rows)
@@ -79,13 +81,7 @@ def sample(
             generation_config=GenerationConfig(
                 max_new_tokens=max_new_tokens,
                 do_sample=sampling,
-                temperature=temperature if sampling else 1.0,
-                top_p=top_p if sampling else 1.0,
-                top_k=0,
-                min_p=0.0,
-                typical_p=1.0,
-                epsilon_cutoff=0.0,
-                eta_cutoff=0.0,
+                **(shape if sampling else {}),  # greedy: `generate` warns of what has no effect
                 repetition_penalty=1.0,
                 no_repeat_ngram_size=0,
                 num_beams=1,

@@ -150,6 +150,9 @@ def load_student(
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, source, is_trainable=True)
+        rank = model.peft_config["default"].r
+        if lora_rank not in (0, rank):
+            raise ValueError(f"{name} holds a LoRA adapter of rank {rank}, not {lora_rank}")
     elif lora_rank:
         model = _add_lora(model, lora_rank)
     if gradient_checkpointing:

@@ -36,7 +36,7 @@ from .strategies import require_strategies
 from .student import Student, refuse_unknown_words, save_student
 from .supervised import gradient_scaler, pretrain, warm_up
 
-__all__ = ["METHODS", "MINI_GSM_SETTINGS", "Config", "pretrain", "train", "warm_up"]
+__all__ = ["METHODS", "Config", "pretrain", "train", "warm_up"]
 
 # Group sizes (autonomous, guided) of each method from the two that the configuration names.
 METHODS: dict[str, Callable[[int, int], tuple[int, int]]] = {
@@ -115,10 +115,6 @@ class Config:
 
     def group_sizes(self) -> tuple[int, int]:
         return METHODS[self.method](self.autonomous_rollouts, self.guided_rollouts)
-
-
-# What mini-GSM's tiny student is trained with, chosen on `validation` (README, "Settings").
-MINI_GSM_SETTINGS = {"learning_rate": 1e-4, "delta": 4.0, "max_new_tokens": 40, "steps": 100}
 
 
 @dataclass

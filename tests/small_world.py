@@ -74,7 +74,6 @@ def fresh_student() -> Student:
     texts += ["I take because two divides it and I like it . #### " + " ".join(map(str, range(10)))]
     words = " ".join(texts).split()  # each at the start of a text and inside one
     return new_student([*texts, *words, *(f" {word}" for word in words)], layers=2, width=64)
-    return new_student(texts, layers=2, width=64)
 
 
 @cache

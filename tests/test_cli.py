@@ -564,18 +564,27 @@ def test_limit_and_seed(run, story_student):
     assert texts[0].count("\n") == 7 and texts[0] == texts[1] != texts[2]
 
 
+def test_without_options_it_is_the_shipped_student_on_mini_gsm(run):
+    status, out, err = run("evaluate", "--limit", 20, "--prompt", "guided")
+    assert status == 0 and accuracy_in(out, "guided") >= 0.9, err
+    assert run("train", "--steps", 1)[:2] == (0, "trained student: runs/sgpo-0/student\n")
+    (row,) = read_rows("runs/sgpo-0/metrics.jsonl")
+    assert row["p_guide"] > row["p_auto"] > 0 and row["truncated"] < 0.2
+
+
 # Pretraining
 
 
 @pytest.fixture
 def smaller(monkeypatch):
-    """The tiny student, tinier still."""
-    for name, value in {"LAYERS": 1, "WIDTH": 32, "SAMPLES": 1}.items():
+    """The tiny student, tinier still, and measured in less time."""
+    for name, value in {"LAYERS": 1, "WIDTH": 32, "SAMPLES": 1, "MAX_NEW_TOKENS": 4}.items():
         monkeypatch.setattr(make_tiny, name, value)
 
 
 def test_pretrain_makes_a_student_that_loads_with_plain_transformers(run, monkeypatch):
-    monkeypatch.setattr(make_tiny, "SAMPLES", 1)
+    for name, value in {"SAMPLES": 1, "MAX_NEW_TOKENS": 4}.items():  # less to measure
+        monkeypatch.setattr(make_tiny, name, value)
     status, out, err = run("pretrain", "--steps", 3, "--out", "made", "--threads", 1)
     assert status == 0, err
     folder = Path("made/student")
