@@ -20,8 +20,8 @@ SAMPLES = 16  # a problem, when a family's difficulty is measured
 # What the tiny student is trained with by each method, chosen on `validation` from the same number
 # of tries for each (`results/settings.json`, README "Settings").
 SETTINGS = {
-    "sgpo": {"learning_rate": 1e-4, "delta": 4.0},
-    "grpo": {"learning_rate": 1e-4},
+    "sgpo": {"learning_rate": 1.5e-4, "delta": 4.0},
+    "grpo": {"learning_rate": 1.5e-4},
 }
 
 
@@ -29,7 +29,7 @@ def settings_for(data: str, method: str) -> dict:
     """The settings that a run on some data starts from: chosen ones on mini-GSM, else none."""
     if data != "mini-gsm":
         return {}
-    return {"max_new_tokens": MAX_NEW_TOKENS, "steps": 100} | SETTINGS.get(method, {})
+    return {"max_new_tokens": MAX_NEW_TOKENS, "steps": 200} | SETTINGS.get(method, {})
 
 
 def make_tiny_student(
