@@ -513,7 +513,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_main_job)
     _add(parser, "student", "tiny", "tiny (the shipped one), or a folder that `pretrain` made")
     _add(parser, "seeds", "0", "a number or a range such as 0-4")
-    _add(parser, "steps", None, "training steps of every run (default 100)", _whole(1))
+    _add(parser, "steps", None, "training steps of every run (default 200)", _whole(1))
     _add(parser, "out", "runs/main", "folder of the runs; the same command goes on with them")
 
 

@@ -410,7 +410,7 @@ def test_on_mini_gsm_its_own_settings_hold_unless_others_are_given(run, story_st
         assert (saved["delta"], saved["max_new_tokens"], saved["learning_rate"]) == (
             delta,
             longest,
-            1e-4,
+            make_tiny.settings_for("mini-gsm", "sgpo")["learning_rate"],
         )
     (row,) = read_rows("run-4.0/metrics.jsonl")
     assert 0 <= row["validation_accuracy"] < 0.2

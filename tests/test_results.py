@@ -1,0 +1,33 @@
+"""The numbers in the README are those of the committed result files."""
+
+import json
+from pathlib import Path
+
+from sgpo_mini.compare import comparison_table
+from sgpo_mini.make_tiny import SETTINGS
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "sgpo_mini" / "results"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_shows_the_table_of_the_committed_comparison():
+    rows = json.loads((RESULTS / "five-seeds.json").read_text())
+    assert comparison_table(rows, ["grpo", "sgpo"]) in README
+
+
+def test_the_settings_are_the_best_tries_of_each_method_on_validation():
+    tries = json.loads((RESULTS / "settings.json").read_text())["tries"]
+    assert len({sum(row["method"] == method for row in tries) for method in SETTINGS}) == 1
+    for method, settings in SETTINGS.items():
+        best = max((row for row in tries if row["method"] == method), key=lambda r: r["unguided"])
+        assert {name: best[name] for name in settings} == settings
+
+
+def test_the_model_card_and_the_readme_tell_what_was_measured():
+    measured = json.loads((ROOT / "sgpo_mini/tiny_student/measured.json").read_text())
+    card = (ROOT / "sgpo_mini/tiny_student/README.md").read_text()
+    for name in ("guided", "unguided"):
+        value, low, high = measured[name]
+        assert f"{value:.3f} ({low:.3f} to {high:.3f})" in card
+        assert f"{value:.3f}" in README
