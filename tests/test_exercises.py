@@ -13,7 +13,7 @@ from sgpo_mini import exercises
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 CHECKS = {name: value for name, value in vars(exercises).items() if name.startswith("check_")}
 SOLUTION = re.compile(r"<details>.*?```python\n(.*?)```.*?</details>", re.DOTALL)
-CALL = re.compile(r"^(check_\w+)\((\w+)\)", re.MULTILINE)
+CALL = re.compile(r"^(?:\w+ = )?(check_\w+)\((\w+)\)", re.MULTILINE)
 
 
 def cells_of(notebook):
