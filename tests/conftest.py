@@ -1,6 +1,7 @@
 """What several test files share: a quiet environment, and where real data may lie."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ ROOT = Path(__file__).resolve().parents[1]
 # test that reaches for the Hub fails at once.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+# A shell that starts the tests in the background has Ctrl-C ignored, and processes inherit that;
+# some tests press it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _folder(variable):
