@@ -24,7 +24,7 @@ import torch
 from tqdm import tqdm
 
 from .checkpoints import read_rows
-from .evaluation import Evaluation, confidence_interval, evaluate
+from .evaluation import Evaluation, confidence_interval, evaluate, mean_difference
 from .make_tiny import MAX_NEW_TOKENS
 from .mini_gsm import FAMILIES, make_problems
 from .problems import Problem
@@ -303,9 +303,7 @@ def comparison_rows(
                     row["per_seed"] = gaps
                 else:
                     gaps = [b - a for a, b in zip(first[0], last[0], strict=True)]
-                    low, high = confidence_interval(gaps)
-                    # As `paired_difference`: no gap at all bounds both sides.
-                    row["difference"] = (mean(gaps), (low, high) if any(gaps) else (-high, high))
+                    row["difference"] = mean_difference(gaps)
                 rows.append(row)
     return rows
 

@@ -180,15 +180,19 @@ def confidence_interval(
 
 
 def paired_difference(first: Evaluation, second: Evaluation) -> tuple[float, tuple[float, float]]:
-    """second - first in accuracy on the same problems, with its 95 % interval over problems.
+    """second - first in accuracy on the same problems, with its 95 % interval over problems."""
+    if [p.id for p in first.problems] != [p.id for p in second.problems]:
+        raise ValueError("a paired difference needs two evaluations of the same problems")
+    pairs = zip(first.accuracies, second.accuracies, strict=True)
+    return mean_difference([after - before for before, after in pairs])
+
+
+def mean_difference(differences: Sequence[float]) -> tuple[float, tuple[float, float]]:
+    """The mean of the differences of two students by problem, with its 95 % interval.
 
     Where the two agree on every problem, the interval is as wide on both sides as Wilson's bound on
     the share of problems in which they could still differ.
     """
-    if [p.id for p in first.problems] != [p.id for p in second.problems]:
-        raise ValueError("a paired difference needs two evaluations of the same problems")
-    pairs = zip(first.accuracies, second.accuracies, strict=True)
-    differences = [after - before for before, after in pairs]
     if not any(differences):
         _, bound = confidence_interval(differences)
         return 0.0, (-bound, bound)

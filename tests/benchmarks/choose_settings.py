@@ -18,6 +18,7 @@ from sgpo_mini.compare import (
     read_answers,
     values_of,
 )
+from sgpo_mini.make_tiny import MAX_NEW_TOKENS
 from sgpo_mini.mini_gsm import make_problems
 from sgpo_mini.training import Config
 
@@ -38,7 +39,7 @@ def main() -> None:
             learning_rate=rate,
             delta=delta,
             steps=options.steps,
-            max_new_tokens=40,
+            max_new_tokens=MAX_NEW_TOKENS,
         )
         for method, rate, delta in GRID
     }
