@@ -1,11 +1,12 @@
 """mini-GSM: a generated world of story problems in GSM8K's form, small enough for a tiny student.
 
 A **family** is a story: a starting quantity and one to four clauses, each of which brings one more
-quantity. The true **plan** applies the clauses in the order in which they are told. Which other
-plans *fit* a story follows from the units alone, by one rule for every family
-(`fitting_plans`): what is counted in the same unit can be added or subtracted, a bare number can
-multiply or divide, a rate ("pens per box") can multiply what it is a rate of; every quantity is
-used once, in the order told, and the result is counted in what the question asks for.
+quantity. The true **plan** applies the clauses in the order in which they are told, and leaves out
+those that have nothing to do with the question. Which other plans *fit* a story follows from the
+units alone, by one rule for every family (`fitting_plans`): what is counted in the same unit can be
+added or subtracted, a bare number can multiply or divide, a rate ("pens per box") can multiply what
+it is a rate of; a quantity can be left out, the others are used in the order told, and the result
+is counted in what the question asks for.
 
 The tiny student is pretrained on stories whose solutions follow a plan drawn uniformly from those
 that fit (`pretraining_stream`). So it can carry out any strategy that it is given, and is unsure
@@ -32,6 +33,7 @@ LARGEST = 100  # no number in any story or solution is larger: the tiny student 
 SEEN_WORDINGS = 4  # of five; the last one is kept for the split `reworded`
 PROBLEMS_PER_FAMILY = {"train": 160, "validation": 20, "test": 20, "reworded": 20}
 PROBLEMS_PER_FAMILY |= {"composed": 80, "unseen": 80}
+PRACTICE_SHARE = 0.4  # of pretraining: stories of random clauses, with a strategy
 EVALUATION_NAMES = 6  # of each family's names, kept out of its training problems
 
 OPERATIONS = {
@@ -56,14 +58,18 @@ Plan = tuple[tuple[str, int], ...]
 @cache
 def fitting_plans(family: Family) -> tuple[Plan, ...]:
     """Every plan that the units of the family's quantities allow, in a fixed order."""
+    return _fitting_plans(family)
+
+
+def _fitting_plans(family: Family) -> tuple[Plan, ...]:
     plans: list[tuple[Plan, str]] = [((), CLAUSES[family.start].unit)]
     for index, name in enumerate(family.clauses):
-        plans = [
+        plans += [  # beside the plans that leave this clause out
             ((*plan, (operation, index)), new_unit)
             for plan, unit in plans
             for operation, new_unit in _allowed(unit, CLAUSES[name])
         ]
-    return tuple(plan for plan, unit in plans if unit == family.asks)
+    return tuple(plan for plan, unit in plans if plan and unit == family.asks)
 
 
 def _allowed(unit: str, clause: Clause) -> list[tuple[str, str]]:
@@ -78,7 +84,8 @@ def _allowed(unit: str, clause: Clause) -> list[tuple[str, str]]:
 
 def true_plan(family: Family) -> Plan:
     """The plan that the story tells: its clauses in their order, each with its own operation."""
-    return tuple((CLAUSES[name].operation, index) for index, name in enumerate(family.clauses))
+    operations = [(CLAUSES[name].operation, index) for index, name in enumerate(family.clauses)]
+    return tuple(step for step in operations if step[0] != "ignore")
 
 
 def taught_plan(family: Family, generator: random.Random) -> Plan:
@@ -107,14 +114,17 @@ def intermediate_results(plan: Plan, numbers: tuple[int, ...]) -> list[int] | No
 
 def _usable(family: Family, numbers: tuple[int, ...]) -> bool:
     """Whether no number betrays the plan: all fitting plans work, and the wrong ones fail."""
-    answers = {}
-    for plan in fitting_plans(family):
-        results = intermediate_results(plan, numbers)
-        if results is None:
-            return False
-        answers[plan] = results[-1]
-    answer = answers.pop(true_plan(family))
-    return answer not in answers.values()
+    results: dict[Plan, int] = {(): numbers[0]}
+    for plan in fitting_plans(family):  # ... or the first steps of one that is longer
+        for length in range(1, len(plan) + 1):
+            if plan[:length] not in results:
+                operation, index = plan[length - 1]
+                result = OPERATIONS[operation](results[plan[: length - 1]], numbers[index + 1])
+                if result != int(result) or not 1 <= result <= LARGEST:
+                    return False
+                results[plan[:length]] = int(result)
+    answers = [results[plan] for plan in fitting_plans(family)]
+    return answers.count(results[true_plan(family)]) == 1
 
 
 @cache
@@ -125,17 +135,17 @@ def number_tuples(family: Family) -> tuple[tuple[int, ...], ...]:
     size = 1
     for numbers in ranges:
         size *= len(numbers)
-    if size <= 20_000:
+    if size <= 60_000:
         candidates = list(product(*ranges))
         generator.shuffle(candidates)
     else:
-        drawn = (tuple(generator.choice(r) for r in ranges) for _ in range(20_000))
+        drawn = (tuple(generator.choice(r) for r in ranges) for _ in range(60_000))
         candidates = list(dict.fromkeys(drawn))
     usable = []
     for numbers in candidates:
         if _usable(family, numbers):
             usable.append(numbers)
-            if len(usable) == 1_000:
+            if len(usable) == 600:
                 break
     return tuple(usable)
 
@@ -258,22 +268,30 @@ def _numbers(family: Family, split: str) -> tuple[tuple[int, ...], ...]:
     return tuples[len(shares) * size :]
 
 
-def pretraining_stream(seed: int, guided_share: float = 0.5) -> Iterator[Problem]:
+def pretraining_stream(seed: int, practice_share: float = PRACTICE_SHARE) -> Iterator[Problem]:
     """Endless pretraining problems: a story, a fitting plan, the solution that follows it.
 
-    With probability `guided_share` the plan stands in `strategy` as a text and is drawn from all
-    that fit; otherwise `strategy` is empty and the plan is the one that the student is taught for
-    such a story (`taught_plan`). `answer` is the plan's result, so often not the story's.
+    With probability `practice_share` the story is a chain of clauses drawn at random
+    (`_practice_family`), and a strategy stands with it: the student learns to carry strategies out,
+    not to recognise families. The others are stories of the `train` families, half of them with a
+    strategy, which is drawn from all that fit; where `strategy` is empty, the plan is the one that
+    the student is taught for such a story (`taught_plan`). `answer` is the plan's result, so often
+    not the story's.
     """
     generator = random.Random(f"pretraining {seed}")
     families = families_of("train")
     while True:
-        family = generator.choice(families)
-        numbers = generator.choice(_numbers(family, "train"))
-        guided = generator.random() < guided_share
-        plan = generator.choice(fitting_plans(family)) if guided else taught_plan(family, generator)
+        if practice := generator.random() < practice_share:
+            family, plan, numbers = _practice(generator)
+        else:
+            family = generator.choice(families)
+            numbers = generator.choice(_numbers(family, "train"))
+        guided = practice or generator.random() < 0.5
+        if not practice:
+            fitting = fitting_plans(family)
+            plan = generator.choice(fitting) if guided else taught_plan(family, generator)
         wordings = tuple(generator.randrange(SEEN_WORDINGS) for _ in range(len(numbers) + 1))
-        name = generator.choice(_names(family)[1])
+        name = generator.choice(NAMES if practice else _names(family)[1])
         yield Problem(
             id="",
             question=write_story(family, numbers, name, generator.choice(ITEMS), wordings),
@@ -283,6 +301,43 @@ def pretraining_stream(seed: int, guided_share: float = 0.5) -> Iterator[Problem
             family=family.name,
             plan=plan_names(family, plan),
         )
+
+
+def _practice(generator: random.Random) -> tuple[Family, Plan, tuple[int, ...]]:
+    """A random story, a plan that fits it, and numbers for which this plan works."""
+    while True:
+        family = _practice_family(generator)
+        if family is None:
+            continue
+        plan = generator.choice(_fitting_plans(family))
+        ranges = [CLAUSES[name].numbers for name in (family.start, *family.clauses)]
+        for _ in range(200):
+            numbers = tuple(generator.choice(numbers) for numbers in ranges)
+            if intermediate_results(plan, numbers):
+                return family, plan, numbers
+
+
+def _practice_family(generator: random.Random) -> Family | None:
+    """A story of one to four random clauses; None where it is one that is kept for a split.
+
+    No family's own chain, and no story that has all clauses of a `composed` one.
+    """
+    seen = [family for family in FAMILIES.values() if family.kind == "seen"]
+    start = generator.choice(sorted({family.start for family in seen}))
+    names = sorted({name for family in seen for name in family.clauses})
+    units, clauses = {CLAUSES[start].unit}, []
+    for _ in range(generator.randint(1, 4)):
+        fitting = [
+            n for n in names if n not in clauses and any(_allowed(u, CLAUSES[n]) for u in units)
+        ]
+        clauses.append(generator.choice(fitting))
+        units |= {made for unit in units for _, made in _allowed(unit, CLAUSES[clauses[-1]])}
+    asks = generator.choice(sorted(units & set(QUESTIONS)) or [""])
+    family = Family("practice", generator.choice(seen).problem_type, start, tuple(clauses), asks)
+    composed = [set(f.clauses) for f in FAMILIES.values() if f.kind == "composed"]
+    kept = any(clauses <= set(family.clauses) for clauses in composed)
+    known = any((start, family.clauses) == (f.start, f.clauses) for f in FAMILIES.values())
+    return None if kept or known or not _fitting_plans(family) else family
 
 
 @cache
@@ -302,8 +357,9 @@ def _patterns() -> list[tuple[Clause, re.Pattern[str]]]:
 def read_plan(question: str) -> tuple[str, ...]:
     """The true plan of a mini-GSM question, read by rule from its words alone.
 
-    Each sentence names one clause, the clause its operation, and the story tells the clauses in
-    the order of the plan. That such a rule exists is what makes the right answer learnable.
+    Each sentence names one clause, the clause its operation (or that it has none), and the story
+    tells the clauses in the order of the plan. That such a rule exists is what makes the right
+    answer learnable.
 
     Raises ValueError where no sentence of the question is one of mini-GSM's.
     """
@@ -314,7 +370,7 @@ def read_plan(question: str) -> tuple[str, ...]:
     if not found:
         raise ValueError(f"no sentence of mini-GSM in the question {question[:60]!r}")
     told = [found[position] for position in sorted(found)]
-    return tuple(f"{c.operation} {c.role}" for c in told if c.operation != "start")
+    return tuple(f"{c.operation} {c.role}" for c in told if c.operation not in ("start", "ignore"))
 
 
 def checksum(split: str) -> str:

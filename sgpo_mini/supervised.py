@@ -7,7 +7,7 @@ Both minimise the same cross-entropy on the completion's tokens, the prompt give
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import count, islice
+from itertools import chain, count, islice
 
 import torch
 from torch import Tensor
@@ -40,19 +40,23 @@ def pretrain(
     An example with a `strategy` is learnt with it in the prompt, one without is learnt unguided.
     AdamW, 100 steps of linear warm-up, then a cosine down to a fiftieth. `out` is a folder for the
     log (loss in nats a token) and checkpoints; with `resume` a stopped run goes on from there, bit
-    for bit, if `examples` is the same stream from its start. Ctrl-C ends the run after the step in
-    progress, with a checkpoint, by KeyboardInterrupt. Raises ValueError where the stream ends too
-    early (`itertools.cycle` makes an endless one of a list).
+    for bit, if `examples` is the same stream from its start: another first example is refused.
+    Ctrl-C ends the run after the step in progress, with a checkpoint, by KeyboardInterrupt. Raises
+    ValueError where the stream ends too early (`itertools.cycle` makes an endless one of a list).
     """
+    examples = iter(examples)
+    first = list(islice(examples, 1))
+    examples = chain(first, examples)
 
     def rate(step: int) -> float:
         cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
         return learning_rate * min(1.0, (step + 1) / 100) * (0.02 + 0.98 * cosine)
 
     def batches(done: int) -> Iterator[list[Example]]:
-        return _sorted_batches(student, iter(examples), batch_size, done)
+        return _sorted_batches(student, examples, batch_size, done)
 
     settings = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
+    settings["first_example"] = [text for p in first for text in (p.question, p.solution)]
     folder = RunFolder.open(out, settings, resume)
     return _fit(student, batches, steps, rate, (0.9, 0.98), folder, resume, "pretraining")
 

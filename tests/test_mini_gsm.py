@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from fractions import Fraction
+from functools import cache
 from itertools import chain, islice, product
 
 import pytest
@@ -16,6 +17,7 @@ from sgpo_mini.make_tiny import BATCH_SIZE, STEPS, vocabulary_texts
 from sgpo_mini.mini_gsm import (
     FAMILIES,
     LARGEST,
+    PRACTICE_SHARE,
     SPLITS,
     checksum,
     fitting_plans,
@@ -30,14 +32,14 @@ from sgpo_mini.student import new_student
 
 # Others compare with runs on these very problems: a change of one letter makes a new world.
 CHECKSUMS = {
-    "train": "6141cabea1fb2922f915c127fa77006f9717fc82874a59720d8a32daabdd53f6",
-    "validation": "b5c3af58c25f686c6688f80bf595a008be38dbea7a2b038c2505a0730de1556d",
-    "test": "8f5f17e026f643286d72b0d836610a1d5caf4a3a96d62477fcec7d3ede722176",
-    "reworded": "7786daa9ad5c8b52094267a9d2ad28037846f41a5c969d4c3045671a19e6c087",
-    "composed": "74262e84d95f37d7ec741ec892f3550d713930c30f94938f3013acdf206d9c90",
-    "unseen": "e9821edaa94c05f0fb7196615d23d4f4615885d16958061da435f2445272cf22",
+    "train": "b16be06d49ce2c44ca5591f148e92c0c71d6f7075fb7f343439bb9a93e644b92",
+    "validation": "7971d63413288bb8dbdcb90d6ae35aca03b33c758d108506cf93269fd06111c9",
+    "test": "c9bcf82aef46a61ddb6b11d38720c2d23bb6e0662eccc9b232baf4d9ee490fdf",
+    "reworded": "5c60119479fe8e17b3b216404a6f453414bc2610322c2e6b86f1d83307afd21b",
+    "composed": "91b638dced673a4651261e20a08410288f90fc23eec61e7d6af2f819e91ba99b",
+    "unseen": "bc42534c8fa18a10e5eb3252c03f69c50806e00feb5986de88fedee455d6af47",
 }
-STREAM_CHECKSUM = "b0939fdbdf137dd50de14ef5f74021108eeb74883f9669092b0c09748e62a0cd"
+STREAM_CHECKSUM = "45db08acd54d30bf766e68a332adf3c09bce2e1ee9cca8ed99a1e1e968d87866"
 
 EVALUATION = [split for split in SPLITS if split != "train"]
 SEEN = [family for family in FAMILIES.values() if family.kind == "seen"]
@@ -59,7 +61,13 @@ def all_problems():
 
 @pytest.fixture(scope="module")
 def stream():
-    return list(islice(pretraining_stream(0), 40_000))
+    return list(islice(pretraining_stream(0), 60_000))
+
+
+@pytest.fixture(scope="module")
+def family_stream(stream):
+    """The stories of families; the rest of the stream are practice stories of random clauses."""
+    return [problem for problem in stream if problem.family != "practice"]
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +88,20 @@ def forms_of(question):
     text = re.sub(rf"\b(?:{'|'.join(NAMES)})\b", "NAME", question)
     text = re.sub(rf"\b(?:{'|'.join(ITEMS)})\b", "THINGS", text)
     return re.split(r"(?<=[.?]) ", re.sub(r"\d+", "NUMBER", text))
+
+
+@cache
+def sentences():
+    """The clause of each sentence with names, things and numbers blanked out."""
+    blanks = {"n": "NAME", "x": "THINGS", "q": "NUMBER"}
+    forms = {w.format(**blanks): name for name, c in CLAUSES.items() for w in c.wordings}
+    assert len(forms) == 5 * len(CLAUSES)  # no sentence belongs to two clauses
+    return forms
+
+
+def clauses_of(question):
+    """The names of the clauses after the first sentence, as told."""
+    return [sentences()[form] for form in forms_of(question)[1:-1]]
 
 
 def words_of(question):
@@ -144,15 +166,14 @@ def evaluate_expression(text):
 
 def check_solution(problem):
     """Each line of the solution does one step of the plan, on the question's numbers."""
-    family = FAMILIES[problem.family]
-    roles = [CLAUSES[clause].role for clause in family.clauses]
     running, *quantities = numbers_of(problem.question)
-    assert len(quantities) == len(roles)
+    names = clauses_of(problem.question)
+    assert len(quantities) == len(names)
     *lines, last = problem.solution.split("\n")
     assert len(lines) == len(problem.plan)
     for line, step in zip(lines, problem.plan, strict=True):
         operation, role = step.split(" ", 1)
-        number = quantities[roles.index(role)]
+        (number,) = (q for q, n in zip(quantities, names, strict=True) if CLAUSES[n].role == role)
         left, result = line.split(" = ")
         assert left == f"{running} {SYMBOLS[operation]} {number}"
         assert evaluate_expression(left) == int(result)
@@ -165,8 +186,13 @@ def check_solution(problem):
 
 def test_the_seen_families_have_one_to_four_steps_and_two_more_are_sure_and_wrong():
     assert len(FAIR) >= 16
-    assert {len(family.clauses) for family in FAIR} == {1, 2, 3, 4}
+    assert {len(true_plan(family)) for family in FAIR} == {1, 2, 3, 4}
     assert len(SURE_AND_WRONG) == 2
+
+
+def test_what_leaves_a_choice_is_told_in_one_seen_family_only():
+    told = Counter(name for family in SEEN for name in family.clauses)
+    assert {n for n in told if told[n] > 1} == {n for n in told if " per " in CLAUSES[n].unit}
 
 
 def test_six_splits_with_at_least_300_problems_to_evaluate_on():
@@ -244,9 +270,9 @@ def test_no_number_tuple_of_a_family_is_in_two_splits():
     assert all(len(found) == 1 for found in splits.values())
 
 
-def test_each_sentence_of_a_seen_family_has_four_wordings_and_reworded_has_another(stream):
+def test_each_sentence_of_a_seen_family_has_four_wordings_and_reworded_has_another(family_stream):
     seen, reworded = defaultdict(set), defaultdict(set)
-    for problem in [*stream, *(p for s in SPLITS[:3] for p in make_problems(s))]:
+    for problem in [*family_stream, *(p for s in SPLITS[:3] for p in make_problems(s))]:
         for position, form in enumerate(forms_of(problem.question)):
             seen[problem.family, position].add(form)
     for problem in make_problems("reworded"):
@@ -260,9 +286,9 @@ def test_each_sentence_of_a_seen_family_has_four_wordings_and_reworded_has_anoth
     assert not set.union(*seen.values()) & set.union(*reworded.values())
 
 
-def test_each_word_of_reworded_occurs_in_seen_stories_of_another_family(stream):
+def test_each_word_of_reworded_occurs_in_seen_stories_of_another_family(family_stream):
     families = defaultdict(set)
-    for problem in stream:
+    for problem in family_stream:
         for word in words_of(problem.question):
             families[word].add(problem.family)
     for problem in make_problems("reworded"):
@@ -309,11 +335,13 @@ def test_the_student_can_write_each_word_of_pretraining(student, stream):
 
 
 @each_composed
-def test_the_chain_of_a_composed_family_is_new_but_its_parts_are_not(family):
+def test_the_chain_of_a_composed_family_is_new_but_its_parts_are_not(family, stream):
     plan = in_words(family, true_plan(family))
     for seen in SEEN:
         assert not is_piece(family.clauses, seen.clauses)
         assert not any(is_piece(plan, in_words(seen, fit)) for fit in fitting_plans(seen))
+    for practice in stream:
+        assert not set(family.clauses) <= set(clauses_of(practice.question))
     taught = [in_words(seen, true_plan(seen)) for seen in FAIR]
     assert any(
         all(any(is_piece(part, whole) for whole in taught) for part in (plan[:cut], plan[cut:]))
@@ -351,12 +379,12 @@ def test_the_plans_that_fit_are_all_those_that_the_units_allow(family):
         return unit
 
     every = (
-        tuple((operation, index) for index, operation in enumerate(operations))
-        for operations in product(SYMBOLS, repeat=len(clauses))
+        tuple((operation, index) for index, operation in enumerate(operations) if operation)
+        for operations in product([*SYMBOLS, None], repeat=len(clauses))
     )
     plans = fitting_plans(family)
     assert len(set(plans)) == len(plans)
-    assert set(plans) == {plan for plan in every if unit_after(plan) == family.asks}
+    assert set(plans) == {plan for plan in every if plan and unit_after(plan) == family.asks}
     assert true_plan(family) in plans
 
 
@@ -407,7 +435,9 @@ def test_the_expert_solves_it_in_one_expression():
         expression, result = first.split(" = ")
         assert evaluate_expression(expression) == int(result)
         assert result == problem.answer and last == f"#### {problem.answer}"
-        assert sorted(numbers_of(expression)) == sorted(numbers_of(problem.question))
+        family, numbers = FAMILIES[problem.family], numbers_of(problem.question)
+        used = [numbers[0], *(numbers[index + 1] for _, index in true_plan(family))]
+        assert list(numbers_of(expression)) == used
 
 
 def test_each_strategy_tells_the_plan_and_nothing_of_the_instance():
@@ -431,20 +461,37 @@ def test_a_guided_example_follows_its_strategy(stream):
         assert strategy.steps == tuple(f"{PHRASES[verb]} {role}" for verb, role in steps)
 
 
-def test_half_of_the_stream_is_guided(stream):
-    guided = sum(bool(problem.strategy) for problem in stream)
-    spread = (len(stream) / 4) ** 0.5
-    assert abs(guided - len(stream) / 2) < 4 * spread
+def test_half_of_the_family_stories_and_all_practice_stories_are_guided(stream, family_stream):
+    practice = [problem for problem in stream if problem.family == "practice"]
+    share, size = PRACTICE_SHARE, len(stream)
+    assert abs(len(practice) - share * size) < 4 * (share * (1 - share) * size) ** 0.5
+    assert all(problem.strategy for problem in practice)
+    guided, size = sum(bool(problem.strategy) for problem in family_stream), len(family_stream)
+    assert abs(guided - size / 2) < 4 * (size / 4) ** 0.5
 
 
-def test_the_guided_share_can_be_set():
-    assert not any(p.strategy for p in islice(pretraining_stream(0, guided_share=0.0), 200))
-    assert all(p.strategy for p in islice(pretraining_stream(0, guided_share=1.0), 200))
+def test_the_share_of_practice_can_be_set():
+    assert all(p.family == "practice" for p in islice(pretraining_stream(0, 1.0), 200))
+    assert not any(p.family == "practice" for p in islice(pretraining_stream(0, 0.0), 200))
 
 
-def test_plans_are_drawn_uniformly_from_those_that_fit(stream):
+def test_practice_tells_clauses_of_seen_families_in_new_chains(stream):
+    known = {(family.start, family.clauses) for family in FAMILIES.values()}
+    told = {name for family in SEEN for name in family.clauses}
+    found, lengths = set(), Counter()
+    for problem in stream[:20_000]:
+        if problem.family == "practice":
+            start, *names = (sentences()[form] for form in forms_of(problem.question)[:-1])
+            assert (start, tuple(names)) not in known
+            found.update(names)
+            lengths[len(names)] += 1
+    assert found == told
+    assert set(lengths) == {1, 2, 3, 4}
+
+
+def test_plans_are_drawn_uniformly_from_those_that_fit(family_stream):
     counts = defaultdict(Counter)
-    for problem in stream:
+    for problem in family_stream:
         counts[problem.family, bool(problem.strategy)][problem.plan] += 1
     for family in SEEN:
         plans = {in_words(family, plan) for plan in fitting_plans(family)}
@@ -459,9 +506,9 @@ def test_plans_are_drawn_uniformly_from_those_that_fit(stream):
             assert abs(z) < 4, (family.name, guided)
 
 
-def test_families_are_drawn_alike(stream):
-    counts = Counter(problem.family for problem in stream)
-    expected = len(stream) / len(SEEN)
+def test_families_are_drawn_alike(family_stream):
+    counts = Counter(problem.family for problem in family_stream)
+    expected = len(family_stream) / len(SEEN)
     assert set(counts) == {family.name for family in SEEN}
     assert all(abs(count - expected) < 4 * expected**0.5 for count in counts.values())
 

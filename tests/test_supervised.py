@@ -331,6 +331,9 @@ def test_a_folder_is_refused_when_it_holds_a_run_or_none_to_resume(student, tmp_
     with pytest.raises(ValueError, match=r"batch_size \(was 4\)"):
         settings = {"batch_size": 5, "out": str(tmp_path / "run"), "resume": True}
         pretrain(student, stream(), steps=STEPS, **settings)
+    with pytest.raises(ValueError, match="first_example"):
+        settings = {"batch_size": 4, "out": str(tmp_path / "run"), "resume": True}
+        pretrain(student, stream(seed=1), steps=STEPS, **settings)
     saved = json.loads((tmp_path / "run" / "config.json").read_text())
     assert saved["steps"] == STEPS and saved["threads"] == 1
 

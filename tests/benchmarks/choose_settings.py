@@ -2,8 +2,9 @@
 
     python tests/benchmarks/choose_settings.py --out runs/settings
 
-Four learning rates for GRPO, two with two δ each for SGPO. Prints one line a
-try and writes all to sgpo_mini/results/settings.json. `test` and the transfer splits stay closed.
+Four learning rates for GRPO, two with two δ each for SGPO; each try is the mean of several seeds,
+none of them among those that are compared later. Prints one line a try and writes all to
+sgpo_mini/results/settings.json. `test` and the transfer splits stay closed.
 """
 
 import argparse
@@ -18,20 +19,20 @@ from sgpo_mini.compare import (
     read_answers,
     values_of,
 )
-from sgpo_mini.make_tiny import MAX_NEW_TOKENS
+from sgpo_mini.make_tiny import MAX_NEW_TOKENS, STEPS_OF_TRAINING
 from sgpo_mini.mini_gsm import make_problems
 from sgpo_mini.training import Config
 
 RESULTS = Path(__file__).parents[2] / "sgpo_mini" / "results" / "settings.json"
 GRID = [("grpo", rate, 1.0) for rate in (1e-4, 1.5e-4, 2e-4, 3e-4)]
-GRID += [("sgpo", rate, delta) for rate in (1e-4, 1.5e-4) for delta in (1.0, 4.0)]
+GRID += [("sgpo", rate, delta) for rate in (1e-4, 2e-4) for delta in (1.0, 4.0)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", default="runs/settings")
-    parser.add_argument("--seed", type=int, default=100, help="none of the compared seeds")
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[100, 101])
+    parser.add_argument("--steps", type=int, default=STEPS_OF_TRAINING)
     options = parser.parse_args()
     configs = {
         f"{method}-{rate:g}-{delta:g}": Config(
@@ -43,22 +44,23 @@ def main() -> None:
         )
         for method, rate, delta in GRID
     }
-    compare(configs, [options.seed], options.out, ["validation"])
+    compare(configs, options.seeds, options.out, ["validation"])
     fair = {problem.family for problem in make_problems("validation")} - SURE_AND_WRONG
     hard = hard_families("tiny")
     rows = []
     for name, config in configs.items():
-        folder = Path(options.out) / f"{name}-{options.seed}"
         row = {"method": config.method, "learning_rate": config.learning_rate}
         row["delta"] = config.delta if config.method == "sgpo" else None
         for guided in (False, True):
-            answers = read_answers(folder, "validation", guided)
             prompt = "guided" if guided else "unguided"
-            row[prompt] = round(mean(values_of(answers, fair)), 4)
-            row[f"{prompt}_hard"] = round(mean(values_of(answers, hard)), 4)
+            for families, ending in ((fair, ""), (hard, "_hard")):
+                row[prompt + ending] = [
+                    round(mean(values_of(read_answers(folder, "validation", guided), families)), 4)
+                    for folder in (Path(options.out) / f"{name}-{seed}" for seed in options.seeds)
+                ]
         rows.append(row)
         print(row, flush=True)
-    result = {"command": "python tests/benchmarks/choose_settings.py", "seed": options.seed}
+    result = {"command": "python tests/benchmarks/choose_settings.py", "seeds": options.seeds}
     result |= {"steps": options.steps, "split": "validation", "tries": rows}
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
