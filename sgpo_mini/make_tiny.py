@@ -30,7 +30,7 @@ STEPS_OF_TRAINING = 200  # with evaluation, what fits into the main job's six mi
 # What the tiny student is trained with by each method, chosen on `validation` from the same number
 # of tries for each (`results/settings.json`, README "Settings").
 SETTINGS = {
-    "sgpo": {"learning_rate": 1.5e-4, "delta": 4.0},
+    "sgpo": {"learning_rate": 2e-4, "delta": 4.0},
     "grpo": {"learning_rate": 1.5e-4},
 }
 

@@ -22,7 +22,7 @@ from sgpo_mini.supervised import pretrain
 # How often a base student could solve each seen family: three are hard, one of them at the limit.
 DIFFICULTY = {name: 0.5 for name, family in FAMILIES.items() if family.kind == "seen"}
 DIFFICULTY |= {"find": 0.0, "lose": 0.05, "share": 0.1, "pack": 0.11}
-DIFFICULTY |= {"sure_receive": 0.0, "sure_part_buy": 0.0}
+DIFFICULTY |= {"sure_uncle": 0.0, "sure_rooms_gift": 0.0}
 HARD = {"find", "lose", "share"}
 
 

@@ -19,7 +19,7 @@ from sgpo_mini.make_tiny import (
     settings_for,
     vocabulary_texts,
 )
-from sgpo_mini.mini_gsm import LARGEST, SPLITS, make_problems, pretraining_stream
+from sgpo_mini.mini_gsm import LARGEST, PRACTICE_SHARE, SPLITS, make_problems, pretraining_stream
 from sgpo_mini.strategies import autonomous_prompt, guided_prompt
 from sgpo_mini.student import load_student, new_student
 from sgpo_mini.training import METHODS, Config
@@ -96,7 +96,9 @@ def test_the_seed_decides_all(smaller):
     assert same == [True, False]
 
 
-def test_half_of_what_it_learns_from_carries_a_strategy(smaller, monkeypatch):
+def test_it_learns_from_practice_and_from_stories_half_of_which_carry_a_strategy(
+    smaller, monkeypatch
+):
     streams = []
     monkeypatch.setattr(
         make_tiny, "pretrain", lambda student, stream, **settings: streams.append(stream)
@@ -104,7 +106,8 @@ def test_half_of_what_it_learns_from_carries_a_strategy(smaller, monkeypatch):
     make_tiny_student(3)
     drawn = list(islice(streams[0], 1000))
     assert drawn == list(islice(pretraining_stream(3), 1000))
-    assert 0.45 < sum(bool(problem.strategy) for problem in drawn) / len(drawn) < 0.55
+    guided = PRACTICE_SHARE + (1 - PRACTICE_SHARE) / 2
+    assert abs(sum(bool(problem.strategy) for problem in drawn) / len(drawn) - guided) < 0.05
 
 
 def test_measurements_leave_the_sure_and_wrong_out_of_the_averages(measured):
