@@ -1,0 +1,54 @@
+"""Unguided accuracy on `test` by family, over the seeds of a comparison, as a Markdown table.
+
+    python tests/benchmarks/accuracy_by_family.py --runs runs/five --seeds 5
+
+Beside each family how many plans fit it. Means over seeds, and the difference paired by seed with
+its 95 % t interval. Also written to sgpo_mini/results/five-seeds-by-family.json.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from sgpo_mini.compare import mean, read_answers
+from sgpo_mini.evaluation import confidence_interval
+from sgpo_mini.mini_gsm import FAMILIES, fitting_plans
+
+RESULT = Path(__file__).parents[2] / "sgpo_mini" / "results" / "five-seeds-by-family.json"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", default="runs/five")
+    parser.add_argument("--seeds", type=int, default=5)
+    options = parser.parse_args()
+    runs = {
+        name: [_by_family(Path(options.runs) / folder) for folder in folders]
+        for name, folders in {
+            "base": ["base"],
+            "grpo": [f"grpo-{seed}" for seed in range(options.seeds)],
+            "sgpo": [f"sgpo-{seed}" for seed in range(options.seeds)],
+        }.items()
+    }
+    table = ["| family | plans that fit | base | grpo | sgpo | sgpo - grpo |", "| --- " * 6 + "|"]
+    result = {}
+    for family in runs["base"][0]:
+        base, grpo, sgpo = ([run[family] for run in runs[name]] for name in runs)
+        gaps = [after - before for before, after in zip(grpo, sgpo, strict=True)]
+        low, high = confidence_interval(gaps, over="seeds")
+        result[family] = {"base": base[0], "grpo": grpo, "sgpo": sgpo}
+        cells = [f"`{family}`", str(len(fitting_plans(FAMILIES[family])))]
+        cells += [f"{mean(values) * 100:.0f}" for values in (base, grpo, sgpo)]
+        cells += [f"{mean(gaps) * 100:+.0f} ({low * 100:+.0f} to {high * 100:+.0f})"]
+        table.append("| " + " | ".join(cells) + " |")
+    print("\n".join(table))
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _by_family(folder: Path) -> dict[str, float]:
+    families = read_answers(folder, "test", guided=False).by_family()
+    return {name: mean(values) for name, values in families.items()}
+
+
+if __name__ == "__main__":
+    main()
