@@ -28,6 +28,9 @@ _PUBLIC = {
         "save_strategies",
         "with_strategies",
     ),
+    "worked_solutions": ("strategy_from_solution",),
+    "extraction": ("extract_strategies",),
+    "strategy_measure": ("measure_strategies",),
     "mini_gsm": ("make_problems", "SPLITS", "FAMILIES", "read_plan"),
     "losses": (
         "token_logps",

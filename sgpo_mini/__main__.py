@@ -1,4 +1,4 @@
-"""The command line: `python -m sgpo_mini [train | evaluate | pretrain | compare]`.
+"""The command line: `python -m sgpo_mini [train | evaluate | pretrain | strategies | compare]`.
 
 A refusal is one sentence on standard error and exit status 2; Ctrl-C exits with 130. Modules are
 imported where they are used, so that `--help` need not wait for torch.
@@ -72,7 +72,8 @@ SETTINGS = {
     },
 }
 _METAVARS = {"data": "NAME|FILE", "strategies": "FILE", "out": "FOLDER", "seeds": "N|N-N"}
-_METAVARS |= {"learning_rate": "X"}
+_METAVARS |= {"inspect": "FILE", "measure": "STUDENT", "teacher": "URL|NAME"}
+_METAVARS |= {"learning_rate": "X", "temperature": "X", "timeout": "SECONDS"}
 
 # The options of `pretrain` that only its second use has, with their defaults.
 _OF_SFT = {
@@ -87,6 +88,31 @@ _OF_SFT = {
     "gradient_checkpointing": False,
 }
 MAX_NEW_TOKENS = 256  # of `evaluate`, where the data has no settings of its own
+
+# Where `strategies` gets them from.
+SOURCES = {
+    "teacher": "ask a strong model (--teacher)",
+    "solution": "from worked solutions whose computations are marked as in GSM8K, <<48/2=24>>",
+    "subquestions": "from GSM8K's own sub-questions (its socratic configuration)",
+    "world": "the true ones of mini-gsm",
+}
+# The options of `strategies` that only one of its jobs has, with their defaults.
+_OF_TEACHER = {
+    "teacher": "",
+    "teacher_model": "",
+    "with_solutions": False,
+    "candidates": 5,
+    "parallel": 8,
+    "timeout": 120.0,
+    "max_new_tokens": 2048,
+}
+_OF_MEASURE = {
+    "strategies": "",
+    "samples": 8,
+    "temperature": 1.0,
+    "batch_size": 256,
+    "max_new_tokens": None,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -116,10 +142,12 @@ def _after_a_stop(arguments: list[str], options: argparse.Namespace | None) -> s
     out = getattr(options, "out", None)
     if out is None or options.run is _evaluate:
         return "stopped"
+    if options.run is _strategies and options.source != "teacher":
+        return "stopped: nothing is saved"
     arguments = list(arguments)
     if not any(word.split("=")[0] == "--out" for word in arguments):
         arguments += ["--out", out]
-    if options.run is not _main_job:
+    if options.run not in (_main_job, _strategies):  # the same command goes on with those
         if not (Path(out) / "config.json").exists():
             return "stopped before the run began: nothing is saved"
         arguments += [] if "--resume" in arguments else ["--resume"]
@@ -281,12 +309,183 @@ def _warm_up(options: argparse.Namespace) -> None:
     save_student(student, Path(options.out) / "student")
 
 
-def _student(name: str, lora_rank: int = 0, gradient_checkpointing: bool = False):
+def _strategies(options: argparse.Namespace) -> None:
+    jobs = {"source": _make_strategies, "inspect": _inspect, "measure": _measure}
+    given = [name for name in jobs if getattr(options, name)]
+    if len(given) != 1:
+        raise ValueError(
+            "give one of --source (make strategies), --inspect FILE (look at them) and "
+            f"--measure STUDENT (do they help?): see {PROGRAM} strategies --help"
+        )
+    job = given[0]
+    used = _OF_MEASURE if job == "measure" else {}
+    if options.source == "teacher":
+        used = _OF_TEACHER
+    names = sorted({*_OF_TEACHER, *_OF_MEASURE} - set(used))
+    names += [] if job == "source" else ["out"]
+    if others := [name for name in names if getattr(options, name) is not None]:
+        told = f"--source {options.source}" if job == "source" else f"--{job}"
+        raise ValueError(f"{told} has no {', '.join(map(_flag, others))}")
+    for name, default in used.items():
+        if getattr(options, name) is None:
+            setattr(options, name, default)
+    if options.split and (options.data or "").endswith(".jsonl"):
+        raise ValueError(f"{options.data} has no splits: leave --split out")
+    _set_threads(options.threads)
+    jobs[job](options)
+
+
+def _make_strategies(options: argparse.Namespace) -> None:
+    from .problems import load_gsm8k
+    from .strategies import Strategy
+
+    source, data, split = options.source, options.data or "mini-gsm", options.split or "train"
+    options.out = options.out or f"runs/strategies-{source}.jsonl"
+    if not options.out.endswith(".jsonl"):
+        raise ValueError(f"out must be a file that ends in .jsonl, not {options.out!r}")
+    if source == "world" and data != "mini-gsm":
+        raise ValueError(f"--source world is for --data mini-gsm, not {data}")
+    if source == "subquestions" and data == "mini-gsm":
+        raise ValueError(
+            "--source subquestions is for --data gsm8k, or a FILE.jsonl whose solutions have "
+            "sub-questions; mini-gsm has none"
+        )
+    if source == "subquestions" and data == "gsm8k":
+        problems = load_gsm8k(split, "socratic")
+    else:
+        problems = _problems(data, split, "")
+    problems = problems[: options.limit or None]
+    if source == "teacher":
+        _ask_teacher(options, problems)
+    elif source == "world":
+        _read_strategies(options.out, problems, lambda p: Strategy.parse(p.strategy))
+    else:
+        from . import worked_solutions
+
+        _read_strategies(
+            options.out,
+            problems,
+            worked_solutions.strategy_from_solution
+            if source == "solution"
+            else worked_solutions.strategy_from_subquestions,
+        )
+
+
+def _ask_teacher(options: argparse.Namespace, problems: list) -> None:
+    from .extraction import extract_strategies
+    from .teacher_store import summary
+    from .teachers import open_teacher
+
+    if not options.teacher:
+        raise ValueError(
+            "--source teacher needs --teacher: the URL of a server, a folder, or a model's name on "
+            "the Hub"
+        )
+    _quiet_loading()
+    found = extract_strategies(
+        problems,
+        open_teacher(options.teacher, options.teacher_model, timeout=options.timeout),
+        options.out,
+        candidates=options.candidates,
+        parallel=options.parallel,
+        with_solutions=options.with_solutions,
+        max_new_tokens=options.max_new_tokens,
+    )
+    print(summary(options.out, problems))
+    if not found:
+        raise ValueError("no strategy was kept")
+    print(f"strategies: {options.out}")
+
+
+def _read_strategies(out: str, problems: list, read: Callable) -> None:
+    """Strategies that need no model, and a file beside them with what can't be read and why."""
+    import json
+
+    from .strategies import leaks, save_strategies
+
+    if Path(out).exists():
+        raise ValueError(f"{out} is there already: give another --out, or remove it")
+    strategies, unread = {}, {}
+    for problem in problems:
+        try:
+            strategy = read(problem)
+            if found := leaks(strategy, problem):
+                raise ValueError(f"the strategy would leak {', '.join(found)}")
+            strategies[problem.id] = strategy
+        except ValueError as error:
+            unread[problem.id] = str(error)
+    if not strategies:
+        raise ValueError(
+            f"none of the {len(problems)} problems gives a strategy: {next(iter(unread.values()))}"
+        )
+    save_strategies(out, strategies)
+    failed = Path(out).with_suffix(".failed.jsonl")
+    failed.unlink(missing_ok=True)  # of a store that was here before
+    distinct = len(set(strategies.values()))
+    print(f"kept {len(strategies)} of {len(problems)}, {distinct} distinct")
+    if unread:
+        rows = [json.dumps({"id": i, "reason": r}, ensure_ascii=False) for i, r in unread.items()]
+        failed.write_text("\n".join(rows) + "\n", encoding="utf-8")
+        first = next(iter(unread.values()))
+        print(f"could not be read: {len(unread)}, told in {failed} (the first: {first})")
+    print(f"strategies: {out}")
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from .inspection import inspect_strategies
+    from .strategies import load_strategies
+
+    problems = None
+    if options.data:
+        problems = _problems(options.data, options.split or "train", "")[: options.limit or None]
+    print(inspect_strategies(load_strategies(options.inspect), problems, options.seed))
+
+
+def _measure(options: argparse.Namespace) -> None:
+    import random
+
+    from .compare import SURE_AND_WRONG
+    from .make_tiny import settings_for
+    from .strategies import load_strategies
+    from .strategy_measure import measure_strategies
+    from .student import refuse_unknown_words
+
+    data = options.data or "mini-gsm"
+    if options.temperature == 0 and options.samples > 1:
+        raise ValueError("several samples a problem need a temperature above 0")
+    problems = _problems(data, options.split or "train", options.strategies)
+    if options.strategies:  # the others would be measured with strategies that are not in the file
+        strategies = load_strategies(options.strategies)
+        problems = [problem for problem in problems if problem.id in strategies]
+    problems = [problem for problem in problems if problem.family not in SURE_AND_WRONG]
+    if options.limit and options.limit < len(problems):
+        problems = random.Random(options.seed).sample(problems, options.limit)
+    student = _student(options.measure)
+    refuse_unknown_words(student, (f"{p.question}\n{p.strategy}" for p in problems))
+    measured = measure_strategies(
+        student,
+        problems,
+        samples=options.samples,
+        temperature=options.temperature,
+        max_new_tokens=options.max_new_tokens
+        or settings_for(data, "").get("max_new_tokens", MAX_NEW_TOKENS),
+        batch_size=options.batch_size,
+        seed=options.seed,
+        progress=True,
+    )
+    print(measured.text)
+
+
+def _quiet_loading() -> None:
     from transformers.utils import logging
 
+    logging.disable_progress_bar()  # of reading weights: seconds at most, and a line on the screen
+
+
+def _student(name: str, lora_rank: int = 0, gradient_checkpointing: bool = False):
     from .student import load_student
 
-    logging.disable_progress_bar()  # of reading weights: seconds at most, and a line on the screen
+    _quiet_loading()
     return load_student(name, lora_rank=lora_rank, gradient_checkpointing=gradient_checkpointing)
 
 
@@ -407,6 +606,16 @@ def _parser(word: str) -> argparse.ArgumentParser:
         add("evaluate", "how often a student is right, guided and unguided: avg@k and pass@k")
     )
     _add_pretrain(add("pretrain", "make the tiny student anew, or warm a model up on solutions"))
+    _add_strategies(
+        add(
+            "strategies",
+            "make strategies, look at them, or measure whether they help a student",
+            "A strategy says what kind of problem it is, how to approach it and by which steps, "
+            "without its numbers. They are kept in a file of one JSON object a line (id, "
+            "problem_type, approach, steps), which may be written and corrected by hand, and which "
+            "train takes as --strategies FILE. Give one of --source, --inspect and --measure.",
+        )
+    )
     _add_compare(add("compare", "GRPO and SGPO side by side, over several seeds: the main job"))
     return parser
 
@@ -507,6 +716,57 @@ def _add_pretrain(parser: argparse.ArgumentParser) -> None:
             reader = readers.get(name, _whole(0) if default == 0 else str)
             text = about[name] + (f" (default {_show(default)})" if default != "" else "")
             _add(group, name, None, text, reader)
+
+
+def _add_strategies(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=_strategies)
+    about = SETTINGS["what is trained, and on what"] | SETTINGS["the run"]
+    sources = "; ".join(f"{name}: {text}" for name, text in SOURCES.items())
+    group = parser.add_argument_group("what to do: one of these")
+    group.add_argument("--source", choices=SOURCES, help=f"make strategies. {sources}")
+    _add(group, "inspect", "", "counts, lengths, leaks, reuse, and ten of FILE at random")
+    what = "p_auto and p_guide of this student (tiny, a folder, a name on the Hub), and with "
+    _add(group, "measure", "", f"{what}the strategies shuffled, and with a text that says nothing")
+    group = parser.add_argument_group("which problems")
+    data = "(default mini-gsm; with --inspect none: the strategies are shown without problems)"
+    _add(group, "data", None, f"{about['data']} {data}")
+    _add(group, "split", None, SPLIT_HELP.replace("default test", "default train"))
+    limit = "only so many problems, the first ones (with --measure drawn by --seed); 0: all"
+    _add(group, "limit", 0, limit, _whole(0))
+    _add(group, "seed", 0, "draws what is shown, measured or sampled", _whole())
+    _add(group, "threads", 0, about["threads"], _whole(0))
+    group = parser.add_argument_group("--source")
+    out = "the store to make (default runs/strategies-SOURCE.jsonl); what fails is told in a "
+    out += "NAME.failed.jsonl beside it. With a teacher the same command goes on with it"
+    group.add_argument("--out", metavar="FILE", default=None, help=out)
+    group = parser.add_argument_group("--source teacher")
+    told = {
+        "teacher": "base URL of a server that speaks the OpenAI chat protocol "
+        "(http://localhost:8000/v1; its key, if it wants one, is read from the environment "
+        "variable SGPO_TEACHER_KEY), a folder with a model, or a model's name on the Hub",
+        "teacher_model": "the name under which the server knows the model",
+        "with_solutions": "draw from the given solutions: the teacher need not solve the problems",
+        "candidates": "strategies drawn for each problem, of which the best is kept",
+        "parallel": "problems worked on side by side, one request each",
+        "timeout": "seconds that a server may be silent before it is asked again",
+        "max_new_tokens": "longest reply in tokens, a reasoning part included (default 2048); with "
+        f"--measure the longest solution (default {MAX_NEW_TOKENS}; on mini-gsm as in training)",
+        "strategies": "JSONL file to measure; without it the strategies that the problems bring",
+        "samples": "solutions of each problem with each prompt",
+        "temperature": "of sampling those",
+        "batch_size": "solutions at a time: fewer need less memory",
+    }
+    readers = {"teacher": str, "teacher_model": str, "strategies": str}
+    readers |= {"timeout": _number(above=0), "temperature": _number(least=0)}
+    for title, options in (("", _OF_TEACHER), ("--measure", _OF_MEASURE)):
+        group = parser.add_argument_group(title) if title else group
+        for name, default in options.items():
+            if default is False:
+                group.add_argument(_flag(name), action="store_true", default=None, help=told[name])
+            elif default is not None:  # the limit on tokens is there already
+                text = told[name] if "(default" in told[name] or default == "" else ""
+                text = text or f"{told[name]} (default {_show(default)})"
+                _add(group, name, None, text, readers.get(name, _whole(1)))
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:

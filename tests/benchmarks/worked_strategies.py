@@ -1,7 +1,7 @@
 """Strategies from worked solutions and sub-questions, measured on GSM8K's original files.
 
-Run `SGPO_GSM8K_DIR=FOLDER python tests/benchmarks/worked_strategies.py`; it prints what it finds and
-writes `sgpo_mini/results/worked-strategies.json`. FOLDER holds train.jsonl, test.jsonl and
+Run `SGPO_GSM8K_DIR=FOLDER python tests/benchmarks/worked_strategies.py`; it prints what it finds
+and writes `sgpo_mini/results/worked-strategies.json`. FOLDER holds train.jsonl, test.jsonl and
 test_socratic.jsonl of https://github.com/openai/grade-school-math. The notes' operations are read
 here by `ast`, apart from the package's own parser.
 """
@@ -15,8 +15,7 @@ from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from sgpo_mini.equations import gives, read_equations
 from sgpo_mini.problems import Problem, load_gsm8k
 from sgpo_mini.step_forms import read_operations, read_steps, read_structure
@@ -24,13 +23,13 @@ from sgpo_mini.strategies import Strategy, leaks
 from sgpo_mini.subquestions import strategy_from_subquestions
 from sgpo_mini.worked_solutions import strategy_from_solution
 
-RESULT = ROOT / "sgpo_mini" / "results" / "worked-strategies.json"
+RESULT = Path(__file__).parents[2] / "sgpo_mini" / "results" / "worked-strategies.json"
 COMMAND = "SGPO_GSM8K_DIR=FOLDER python tests/benchmarks/worked_strategies.py"
 _NAMES = {ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide"}
 
 
 def noted_operations(solution: str) -> tuple[str, ...] | None:
-    """The operations of all `<<...>>` notes in evaluation order; None where one is no arithmetic."""
+    """The operations of all `<<...>>` notes, as evaluated; None where one is no arithmetic."""
     found: list[str] = []
 
     def visit(node: ast.expr) -> None:
