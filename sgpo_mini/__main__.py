@@ -26,7 +26,8 @@ SETTINGS = {
         "names, else from the Hub), or a FILE.jsonl with question and answer on each line",
         "strategies": "JSONL file with a strategy for each problem id; takes the place of the "
         "strategies that the problems bring along",
-        "method": "sgpo, or grpo with the same number of rollouts and no strategies",
+        "method": "sgpo; grpo with the same number of rollouts and no strategies; or a method that "
+        "is given solutions: sft, luffy or hpt",
     },
     "one step": {
         "steps": "training steps",
@@ -49,10 +50,21 @@ SETTINGS = {
         "student; off: any right one, at random",
         "normalize_target": "mean or sum of a solution's log-probabilities, for that choice",
         "reverse_kl": "KL(autonomous || guided) in place of KL(guided || autonomous)",
+        "sft_on_target": "SFT on the chosen guided solution in place of the KL",
         "fixed_alpha": "one weight of the distillation for all problems; none: the adaptive weight",
         "alpha0": "scale of the adaptive weight",
         "gamma": "keeps the adaptive weight finite where no autonomous solution is right",
         "alpha_max": "upper bound of the adaptive weight",
+    },
+    "learning from given solutions (sft, luffy, hpt)": {
+        "given_solution": "expert_solution (a strong model's) or solution (the data's own)",
+        "hpt_gate": "hpt learns the given solution where at most so many rollouts are right",
+        "sft_tokens_per_step": "solution tokens that sft learns in a step; 0: as many solutions as "
+        "the other methods sample",
+    },
+    "controls": {
+        "wrong_strategies": "share of the problems that get another family's strategy",
+        "contentless_strategies": "strategies of equal length that say nothing",
     },
     "optimizer and memory": {
         "learning_rate": "AdamW's learning rate",
@@ -64,6 +76,8 @@ SETTINGS = {
     },
     "the run": {
         "evaluate_every": "steps between measurements on validation; 0: none; on mini-gsm alone",
+        "early_stop": "end after so many measurements without a new best, with the best weights; "
+        "0: never",
         "checkpoint_every": "steps between checkpoints; the last step always gets one",
         "seed": "draws the order of the problems and the rollouts",
         "threads": "CPU threads; 0: as many as torch chooses",
@@ -449,7 +463,11 @@ def _default_text(field) -> str:
         return text + ")"
     if set(chosen.values()) == values and len(values) == 1:
         return f"{text}; on mini-gsm {_show(*values)})"
-    told = [f"{_show(value)} with {method}" for method, value in chosen.items() if value]
+    by_value: dict[str, list[str]] = {}
+    for method, value in chosen.items():
+        if value is not None:
+            by_value.setdefault(_show(value), []).append(method)
+    told = [f"{value} with {' and '.join(methods)}" for value, methods in by_value.items()]
     return f"{text}; on mini-gsm {', '.join(told)})"
 
 
