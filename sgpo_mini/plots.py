@@ -182,6 +182,42 @@ def seed_differences(differences: dict[str, list[float]], first="GRPO", second="
 
 
 @_own_style
+def plan_confusion(
+    counts: dict[str, dict[str, int]], own: dict[str, str], title: str = "Plans by family"
+) -> Figure:
+    """Which plan the solutions of each family follow (share of the row): counts[family][plan];
+    framed: the family's own plan; last: plans of no family, and solutions without a plan."""
+    families = sorted(counts, key=lambda name: (len(own[name]), own[name], name))
+    plans = list(dict.fromkeys(own[name] for name in families))
+    others = {plan for row in counts.values() for plan in row} - set(plans)
+    plans += sorted(others, key=lambda plan: (plan.isalpha(), plan))  # words behind signs
+    shares = [
+        [counts[family].get(plan, 0) / sum(counts[family].values()) for plan in plans]
+        for family in families
+    ]
+    figure = Figure((8, 2.8 + 0.26 * len(families)))
+    axes = figure.add_subplot()
+    axes.grid(False)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for y, family in enumerate(families):
+        for x in range(len(plans)):
+            if shares[y][x] >= 0.005:
+                color = "white" if shares[y][x] > 0.65 else INK
+                text = f"{100 * shares[y][x]:.0f}"
+                axes.text(x, y, text, ha="center", va="center", size=7.5, color=color)
+        place = (plans.index(own[family]) - 0.5, y - 0.5)
+        axes.add_patch(Rectangle(place, 1, 1, fill=False, ec=RED, lw=1.6, gid="own"))
+    axes.set_xticks(range(len(plans)), plans, rotation=90)
+    axes.set_yticks(range(len(families)), families)
+    axes.set(
+        xlabel="plan read from the solution (percent of the family's)",
+        ylabel="family (framed: its own plan)",
+    )
+    axes.set_title(title)
+    return figure
+
+
+@_own_style
 def method_picture() -> Figure:
     """SGPO in one picture: one student answers alone and with the strategy's help; the loss rewards
     its own right answers and moves the strategy's effect into the student without it."""
