@@ -17,7 +17,9 @@ INK, GREY, FAINT = "#222222", "#666666", "#dddddd"
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"  # Okabe and Ito's
 _LOOKS = {"base": (GREY, "o"), "grpo": (ORANGE, "s"), "sgpo": (BLUE, "D")}
 _LOOKS |= {"luffy": (GREEN, "^"), "hpt": ("#CC79A7", "P"), "sft": ("#000000", "*")}
-_OTHER_LOOKS = (("#56B4E9", "X"), (RED, "v"), ("#F0E442", "p"))
+_LOOKS["sft+grpo"] = _LOOKS["grpo"]
+_OTHER_LOOKS = (("#56B4E9", "X"), (RED, "v"), ("#F0E442", "p"), (GREEN, "<"), ("#CC79A7", ">"))
+_OTHER_LOOKS += ((INK, "h"), ("#56B4E9", "d"), (RED, "8"), (ORANGE, "P"), (BLUE, "*"))
 SMOOTHING_STEPS = 10
 TOKENS_WIDTH = 84  # characters in a line of `token_kl_strip`
 _END = re.compile(r"<\|(end|im_end|endoftext|eot_id|end_of_text)\|>|</s>|<eos>")
@@ -62,6 +64,38 @@ def accuracy_by_step(curves: dict[str, list[tuple[int, float]]]) -> Figure:
 
 
 @_own_style
+def bands_by_step(
+    curves: dict[str, list[list[tuple[int, float]]]], label: str, smooth: int = 1
+) -> Figure:
+    """Any number by training step and method: the mean over seeds and its 95 % t interval (band),
+    where all seeds have it; `smooth` takes means of so many steps first. A curve a seed."""
+    figure = Figure((8, 4.4))
+    axes = figure.add_subplot(xmargin=0, xlabel="training step", ylabel=label)
+    for method, color, marker in _looks(curves):
+        runs = [dict(run) for run in curves[method]]
+        steps = sorted(set.intersection(*(set(run) for run in runs)))
+        seeds = [_window_means([run[step] for step in steps], smooth) for run in runs]
+        values = list(zip(*seeds, strict=True))  # (steps, seeds)
+        means = [sum(row) / len(row) for row in values]
+        style = {"color": color, "marker": marker, "lw": 1.8, "ms": 5}
+        axes.plot(steps, means, **style, markevery=max(len(steps) // 8, 1), label=method)
+        if len(seeds) > 1:
+            low, high = zip(
+                *(confidence_interval(row, over="seeds") for row in values), strict=True
+            )
+            axes.fill_between(steps, low, high, color=color, alpha=0.15, lw=0)
+    axes.set_title(f"{label[0].upper()}{label[1:]} by step")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def _window_means(values: list[float], size: int) -> list[float]:
+    """Each value's mean with those before it, `size` in all."""
+    windows = [values[max(0, i - size) : i] for i in range(1, len(values) + 1)]
+    return [sum(window) / len(window) for window in windows]
+
+
+@_own_style
 def weights_by_step(rows: list[dict]) -> Figure:
     """How the strategy's weight α falls as the student learns to do alone what it could do with
     the strategy's help (bold: mean of the last 10 steps; faint: single steps; a value that is
@@ -75,8 +109,7 @@ def weights_by_step(rows: list[dict]) -> Figure:
     ):
         known = [row for row in rows if row.get(name) is not None and math.isfinite(row[name])]
         steps, values = [row["step"] for row in known], [row[name] for row in known]
-        windows = [values[max(0, i - SMOOTHING_STEPS) : i] for i in range(1, len(values) + 1)]
-        smooth = [sum(window) / len(window) for window in windows]
+        smooth = _window_means(values, SMOOTHING_STEPS)
         axes.plot(steps, values, color=color, lw=0.8, alpha=0.35)
         axes.plot(steps, smooth, color=color, ls=line, lw=2.4, label=label if steps else None)
         axes.set_ylim(0, max([1, *values]))
@@ -96,7 +129,7 @@ def gain_by_difficulty(
     order = sorted(base, key=lambda name: (name in outside, base[name], name))
     places = {name: i + (name in outside) for i, name in enumerate(order)}
     rows = max(places.values()) + 1
-    figure = Figure((8, 1.6 + 0.27 * rows))
+    figure = Figure((8, 1.6 + max(0.27, 0.07 * len(after)) * rows))
     axes = figure.add_subplot(xlim=(0, 1), ylim=(rows - 0.4, -0.6), title="Gain by family")
     for i, (method, color, marker) in enumerate(_looks(["base", *after])):
         shares = after[method] if i else base
