@@ -329,19 +329,18 @@ def _problems(data: str, split: str, strategies: str, latex: bool | None = None)
     from .problems import load_gsm8k, load_problems
     from .strategies import load_strategies, with_strategies
 
+    benchmarks = BENCHMARKS if split == "test" else {}  # to evaluate on, not to train on
     if data == "mini-gsm":
         problems = list(make_problems(split))
     elif data == "gsm8k":
         problems = load_gsm8k(split)
-    elif data in BENCHMARKS:
+    elif data in benchmarks:
         problems = load_benchmark(data)
     elif data.endswith(".jsonl"):
         problems = load_problems(data, reads_as_latex if latex else None)
     else:
-        raise ValueError(
-            f"data must be mini-gsm, gsm8k, {', '.join(BENCHMARKS)} or a file that ends in .jsonl, "
-            f"not {data!r}"
-        )
+        names = ", ".join(["mini-gsm", "gsm8k", *benchmarks])
+        raise ValueError(f"data must be {names} or a file that ends in .jsonl, not {data!r}")
     return with_strategies(problems, load_strategies(strategies)) if strategies else problems
 
 

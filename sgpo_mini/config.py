@@ -74,8 +74,9 @@ class Config:
         choices |= {"given_solution": ("expert_solution", "solution")}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
-                told = ", ".join(allowed)
-                raise ValueError(f"{name} must be one of {told}, not {getattr(self, name)!r}")
+                several = len(allowed) > 2
+                told = f"one of {', '.join(allowed)}" if several else " or ".join(allowed)
+                raise ValueError(f"{name} must be {told}, not {getattr(self, name)!r}")
         at_least = dict.fromkeys(("micro_batch", "lora_rank", "evaluate_every", "threads"), 0)
         at_least |= dict.fromkeys(("alpha0", "alpha_max", "weight_decay", "fixed_alpha"), 0)
         at_least |= dict.fromkeys(("hpt_gate", "sft_tokens_per_step", "early_stop"), 0)

@@ -531,7 +531,7 @@ def test_the_float16_scaler_bears_a_step_that_has_nothing_to_learn(student):
     ("changes", "told"),
     [
         ({"method": "ppo"}, "one of sgpo, grpo, sft, luffy, hpt, not 'ppo'"),
-        ({"normalize_target": "max"}, "one of sum, mean, not 'max'"),
+        ({"normalize_target": "max"}, "sum or mean, not 'max'"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"autonomous_rollouts": 1}, "autonomous_rollouts must be at least 2"),
         ({"guided_rollouts": 0}, "guided_rollouts must be at least 1"),
@@ -548,7 +548,7 @@ def test_the_float16_scaler_bears_a_step_that_has_nothing_to_learn(student):
         ({"autonomous_grpo": False, "strategy_distillation": False}, "nothing is learnt"),
         ({"autonomous_grpo": False, "method": "grpo"}, "nothing is learnt"),
         ({"autonomous_grpo": False, "method": "luffy"}, "nothing is learnt"),
-        ({"given_solution": "mine"}, "one of expert_solution, solution, not 'mine'"),
+        ({"given_solution": "mine"}, "expert_solution or solution, not 'mine'"),
         ({"hpt_gate": -1}, "hpt_gate must be at least 0"),
         ({"wrong_strategies": 1.5}, "wrong_strategies is a share, at most 1"),
         ({"wrong_strategies": 0.5, "contentless_strategies": True}, "choose one control"),
