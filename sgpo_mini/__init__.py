@@ -52,7 +52,7 @@ _PUBLIC = {
     ),
     "benchmarks": ("load_benchmark",),
     "latex": ("latex_reward",),
-    "strategy_use": ("read_solution_plan", "strategy_use", "confusion"),
+    "strategy_use": ("read_solution_plan", "measure_use", "plan_confusion"),
     "training": ("Config", "pretrain", "warm_up", "train"),
     "plots": (),  # one function a figure: sgpo_mini.plots.NAME
     "exercises": (),  # one check an exercise: sgpo_mini.exercises.check_NAME

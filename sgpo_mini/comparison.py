@@ -19,7 +19,7 @@ from .compare import (
 )
 from .evaluation import transfer_table
 from .rows import BASELINE, ROWS, config_of
-from .strategy_use import confusion, family_plans, strategy_use
+from .strategy_use import family_plans, measure_use, plan_confusion
 
 FIGURES = {
     "accuracy": "Accuracy on `validation` while training; band: 95 % t interval over seeds.",
@@ -134,7 +134,7 @@ def _use_of_strategies(out: Path, names: Sequence[str], seeds: Sequence[int]) ->
     lines += ["| student | right plan | right answer given the right plan | no plan readable |"]
     lines += ["| --- | --- | --- | --- |"]
     for name in ("base", *names):
-        use = [strategy_use(run, SURE_AND_WRONG) for run in _answers(out, name, seeds)]
+        use = [measure_use(run, SURE_AND_WRONG) for run in _answers(out, name, seeds)]
         cells = [mean([u.plan_accuracy for u in use])]
         known = [u.calculation_accuracy for u in use if u.calculation_accuracy is not None]
         cells += [mean(known) if known else None, mean([u.unreadable for u in use])]
@@ -185,7 +185,7 @@ def draw_figures(
         figure = plots.gain_by_difficulty(before, after, SURE_AND_WRONG)
         draw(f"gain-{group}", figure, f"{FIGURES['gain']} Rows: {group}s.")
     for name in [n for n in ("base", BASELINE, "sgpo") if n == "base" or n in names]:
-        counts = _sum_of([confusion(run) for run in _answers(out, name, seeds)])
+        counts = _sum_of([plan_confusion(run) for run in _answers(out, name, seeds)])
         figure = plots.plan_confusion(counts, family_plans(), title=f"Plans of {name}, unguided")
         draw(f"plans-{name}", figure, f"Which plan the unguided solutions of `test` use: {name}.")
     return drawn

@@ -17,7 +17,6 @@ INK, GREY, FAINT = "#222222", "#666666", "#dddddd"
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"  # Okabe and Ito's
 _LOOKS = {"base": (GREY, "o"), "grpo": (ORANGE, "s"), "sgpo": (BLUE, "D")}
 _LOOKS |= {"luffy": (GREEN, "^"), "hpt": ("#CC79A7", "P"), "sft": ("#000000", "*")}
-_LOOKS["sft+grpo"] = _LOOKS["grpo"]
 _OTHER_LOOKS = (("#56B4E9", "X"), (RED, "v"), ("#F0E442", "p"), (GREEN, "<"), ("#CC79A7", ">"))
 _OTHER_LOOKS += ((INK, "h"), ("#56B4E9", "d"), (RED, "8"), (ORANGE, "P"), (BLUE, "*"))
 SMOOTHING_STEPS = 10

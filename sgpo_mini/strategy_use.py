@@ -15,7 +15,10 @@ from .mini_gsm import FAMILIES, plan_names, read_quantities, true_plan
 from .problems import Problem
 
 SIGNS = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷"}
-UNREADABLE, ANOTHER = "unreadable", "another"  # columns of `confusion` beside the families' plans
+UNREADABLE, ANOTHER = (
+    "unreadable",
+    "another",
+)  # columns of `plan_confusion` beside the families' plans
 
 _OPERATIONS = {ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide"}
 _EQUATION = re.compile(r"([0-9+*/() -]{3,200}) = ([0-9]+)")
@@ -61,7 +64,7 @@ def read_solution_plan(completion: str, problem: Problem) -> tuple[str, ...] | N
     return tuple(plan) or None
 
 
-def strategy_use(evaluation: Evaluation, leave_out: Collection[str] = ()) -> StrategyUse:
+def measure_use(evaluation: Evaluation, leave_out: Collection[str] = ()) -> StrategyUse:
     """Plan accuracy and calculation accuracy of an evaluation, without some families.
 
     Raises ValueError where a problem has no plan, or nothing is left.
@@ -80,11 +83,11 @@ def strategy_use(evaluation: Evaluation, leave_out: Collection[str] = ()) -> Str
     return StrategyUse(followed / count, right / followed if followed else None, unreadable / count)
 
 
-def confusion(evaluation: Evaluation) -> dict[str, dict[str, int]]:
+def plan_confusion(evaluation: Evaluation) -> dict[str, dict[str, int]]:
     """How many solutions of each family follow which plan: counts[family][plan].
 
     A plan is here its sequence of operations alone ("×+−"), because only that can be another
-    family's: which quantities it uses is in `strategy_use`. One that is no family's counts as
+    family's: which quantities it uses is in `measure_use`. One that is no family's counts as
     "another". Raises ValueError where a problem has no plan.
     """
     known = set(family_plans().values())

@@ -19,11 +19,11 @@ from sgpo_mini.problems import Problem
 from sgpo_mini.strategy_use import (
     ANOTHER,
     UNREADABLE,
-    confusion,
     family_plans,
+    measure_use,
+    plan_confusion,
     read_solution_plan,
     signs_of,
-    strategy_use,
 )
 
 QUESTION = (
@@ -118,34 +118,36 @@ def test_plan_and_calculation_accuracy_are_counted_apart():
     )  # fmt: skip
     other = write_solution(wrong_plan, tuple(numbers(problem)))
     solutions = [problem.solution] * 3 + [other, "#### 1"]
-    use = strategy_use(answers([problem] * 5, solutions, [1, 1, 0, 0, 0]))
+    use = measure_use(answers([problem] * 5, solutions, [1, 1, 0, 0, 0]))
     assert use.plan_accuracy == 3 / 5
     assert use.calculation_accuracy == 2 / 3
     assert use.unreadable == 1 / 5
-    assert strategy_use(answers([problem], [other], [0])).calculation_accuracy is None
+    assert measure_use(answers([problem], [other], [0])).calculation_accuracy is None
 
 
 def test_families_can_be_left_out_and_nothing_left_is_refused():
     problems = first_of_each_family("test")
     run = answers(problems, [p.solution for p in problems], [1] * len(problems))
-    assert strategy_use(run, leave_out={problems[0].family}).plan_accuracy == 1
+    assert measure_use(run, leave_out={problems[0].family}).plan_accuracy == 1
     with pytest.raises(ValueError, match="no solutions"):
-        strategy_use(run, leave_out={p.family for p in problems})
+        measure_use(run, leave_out={p.family for p in problems})
     with pytest.raises(ValueError, match="'p' has no plan"):
-        strategy_use(answers([Problem("p", QUESTION, "1")], ["#### 1"], [1]))
+        measure_use(answers([Problem("p", QUESTION, "1")], ["#### 1"], [1]))
 
 
 def test_the_confusion_counts_plans_by_their_operations():
     problems = first_of_each_family("test")
     own = family_plans()
-    right = confusion(answers(problems, [p.solution for p in problems], [1] * len(problems)))
+    right = plan_confusion(answers(problems, [p.solution for p in problems], [1] * len(problems)))
     assert right == {p.family: {own[p.family]: 1} for p in problems}
 
     find, lose = (next(p for p in problems if p.family == name) for name in ("find", "lose"))
     assert (own["find"], own["lose"]) == ("+", "−")
     subtracting = write_solution((("subtract", 0),), tuple(numbers(find)))
-    counts = confusion(answers([find, find, lose], [subtracting, "#### 1", lose.solution], [0] * 3))
+    counts = plan_confusion(
+        answers([find, find, lose], [subtracting, "#### 1", lose.solution], [0] * 3)
+    )
     assert counts == {"find": {"−": 1, UNREADABLE: 1}, "lose": {"−": 1}}
     start, change = numbers(find)
-    (row,) = confusion(answers([find], [f"{start} / {change} = 1\n#### 1"], [0])).values()
+    (row,) = plan_confusion(answers([find], [f"{start} / {change} = 1\n#### 1"], [0])).values()
     assert row == {"÷" if "÷" in own.values() else ANOTHER: 1}
