@@ -15,10 +15,8 @@ from .mini_gsm import FAMILIES, plan_names, read_quantities, true_plan
 from .problems import Problem
 
 SIGNS = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷"}
-UNREADABLE, ANOTHER = (
-    "unreadable",
-    "another",
-)  # columns of `plan_confusion` beside the families' plans
+# Columns of `plan_confusion` beside the plans of the families.
+UNREADABLE, ANOTHER = "unreadable", "another"
 
 _OPERATIONS = {ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide"}
 _EQUATION = re.compile(r"([0-9+*/() -]{3,200}) = ([0-9]+)")
