@@ -15,7 +15,7 @@ from pathlib import Path
 PROGRAM = "python -m sgpo_mini"
 SPLIT_HELP = (
     "mini-gsm: train, validation, test, reworded, composed or unseen; gsm8k: train or test "
-    "(default test); a FILE.jsonl has none"
+    "(default test); the others have none"
 )
 
 # What each setting means, for `train --help`; the names and defaults are those of training.Config.
@@ -26,7 +26,8 @@ SETTINGS = {
         "names, else from the Hub), or a FILE.jsonl with question and answer on each line",
         "strategies": "JSONL file with a strategy for each problem id; takes the place of the "
         "strategies that the problems bring along",
-        "method": "sgpo, or grpo with the same number of rollouts and no strategies",
+        "method": "sgpo; grpo with the same number of rollouts and no strategies; or a method that "
+        "is given solutions: sft, luffy or hpt",
     },
     "one step": {
         "steps": "training steps",
@@ -49,10 +50,21 @@ SETTINGS = {
         "student; off: any right one, at random",
         "normalize_target": "mean or sum of a solution's log-probabilities, for that choice",
         "reverse_kl": "KL(autonomous || guided) in place of KL(guided || autonomous)",
+        "sft_on_target": "SFT on the chosen guided solution in place of the KL",
         "fixed_alpha": "one weight of the distillation for all problems; none: the adaptive weight",
         "alpha0": "scale of the adaptive weight",
         "gamma": "keeps the adaptive weight finite where no autonomous solution is right",
         "alpha_max": "upper bound of the adaptive weight",
+    },
+    "learning from given solutions (sft, luffy, hpt)": {
+        "given_solution": "expert_solution (a strong model's) or solution (the data's own)",
+        "hpt_gate": "hpt learns the given solution where at most so many rollouts are right",
+        "sft_tokens_per_step": "solution tokens that sft learns in a step; 0: as many solutions as "
+        "the other methods sample",
+    },
+    "controls": {
+        "wrong_strategies": "share of the problems that get another family's strategy",
+        "contentless_strategies": "strategies of equal length that say nothing",
     },
     "optimizer and memory": {
         "learning_rate": "AdamW's learning rate",
@@ -64,6 +76,8 @@ SETTINGS = {
     },
     "the run": {
         "evaluate_every": "steps between measurements on validation; 0: none; on mini-gsm alone",
+        "early_stop": "end after so many measurements without a new best, with the best weights; "
+        "0: never",
         "checkpoint_every": "steps between checkpoints; the last step always gets one",
         "seed": "draws the order of the problems and the rollouts",
         "threads": "CPU threads; 0: as many as torch chooses",
@@ -73,7 +87,7 @@ SETTINGS = {
 }
 _METAVARS = {"data": "NAME|FILE", "strategies": "FILE", "out": "FOLDER", "seeds": "N|N-N"}
 _METAVARS |= {"inspect": "FILE", "measure": "STUDENT", "teacher": "URL|NAME"}
-_METAVARS |= {"learning_rate": "X", "temperature": "X", "timeout": "SECONDS"}
+_METAVARS |= {"learning_rate": "X", "methods": "A,B", "temperature": "X", "timeout": "SECONDS"}
 
 # The options of `pretrain` that only its second use has, with their defaults.
 _OF_SFT = {
@@ -155,24 +169,31 @@ def _after_a_stop(arguments: list[str], options: argparse.Namespace | None) -> s
 
 
 def _main_job(options: argparse.Namespace) -> None:
+    """GRPO and SGPO side by side; with --methods the rows of the whole comparison."""
+    from .comparison import run_comparison
     from .report import run_and_report
 
     seeds = _seeds(options.seeds)
     # As the report names it: without the folder, which changes nothing.
-    flags = {"--seeds": options.seeds, "--steps": options.steps, "--student": options.student}
+    flags = {"--methods": options.methods, "--seeds": options.seeds, "--steps": options.steps}
+    flags["--student"] = options.student
     if Path(options.student).is_absolute():
         flags["--student"] = Path(options.student).name
-    defaults = {"--seeds": "0", "--steps": None, "--student": "tiny"}
+    defaults = {"--methods": "", "--seeds": "0", "--steps": None, "--student": "tiny"}
     told = [f"{flag} {value}" for flag, value in flags.items() if value != defaults[flag]]
     command = " ".join([PROGRAM, *(["compare"] if told else []), *told])
-    text = run_and_report(
-        options.out, student=options.student, seeds=seeds, steps=options.steps, command=command
-    )
+    settings = {"seeds": seeds, "steps": options.steps, "command": command}
+    settings["student"] = options.student
+    if options.methods:
+        text = run_comparison(options.out, _rows(options.methods), **settings)
+    else:
+        text = run_and_report(options.out, **settings)
     print(text.split("![")[0].strip())
     print(f"\nreport and figures: {Path(options.out) / 'report.md'}")
 
 
 def _train(options: argparse.Namespace) -> None:
+    from .benchmarks import BENCHMARKS
     from .compare import validation_problems
     from .make_tiny import settings_for
     from .training import Config, train
@@ -183,6 +204,8 @@ def _train(options: argparse.Namespace) -> None:
     config = Config(**settings_for(data, given.get("method", "sgpo")) | given)
     config.out = options.out = config.out or f"runs/{config.method}-{config.seed}"
     config.check()
+    if data in BENCHMARKS:
+        raise ValueError(f"{data} is there to evaluate on: train on other problems")
     if config.evaluate_every and data != "mini-gsm":
         raise ValueError("evaluate_every needs validation problems, which only mini-gsm has")
     problems = _problems(data, "train", config.strategies)
@@ -193,8 +216,11 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    from .benchmarks import BENCHMARKS
     from .evaluation import evaluate
+    from .latex import latex_reward
     from .make_tiny import settings_for
+    from .problems import numeric_reward
     from .strategies import require_strategies
     from .student import refuse_unknown_words
 
@@ -202,10 +228,15 @@ def _evaluate(options: argparse.Namespace) -> None:
         raise ValueError("several samples a problem need a temperature above 0 (--temperature 1)")
     if options.top_p > 1:
         raise ValueError(f"top_p must be above 0 and at most 1, not {options.top_p}")
-    if options.split and options.data.endswith(".jsonl"):
+    if options.split and (options.data.endswith(".jsonl") or options.data in BENCHMARKS):
         raise ValueError(f"{options.data} has no splits: leave --split out")
+    if options.latex and not options.data.endswith(".jsonl"):
+        raise ValueError("--latex is for a FILE.jsonl: other data knows what its answers are")
     _set_threads(options.threads)
-    problems = _problems(options.data, options.split or "test", options.strategies)
+    split = options.split or "test"
+    problems = _problems(options.data, split, options.strategies, options.latex)
+    reward = latex_reward if options.latex else numeric_reward
+    reward = BENCHMARKS[options.data].reward if options.data in BENCHMARKS else reward
     problems = problems[: options.limit or None]
     without = sum(not problem.strategy.strip() for problem in problems)
     prompts = {"both": (False, True), "guided": (True,), "unguided": (False,)}[options.prompt]
@@ -232,6 +263,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             temperature=options.temperature,
             top_p=options.top_p,
             max_new_tokens=options.max_new_tokens or longest,
+            reward=reward,
             batch_size=options.batch_size,
             seed=options.seed,
             progress=name,
@@ -489,22 +521,33 @@ def _student(name: str, lora_rank: int = 0, gradient_checkpointing: bool = False
     return load_student(name, lora_rank=lora_rank, gradient_checkpointing=gradient_checkpointing)
 
 
-def _problems(data: str, split: str, strategies: str) -> list:
+def _problems(data: str, split: str, strategies: str, latex: bool | None = None) -> list:
+    from .benchmarks import BENCHMARKS, load_benchmark
+    from .latex import reads_as_latex
     from .mini_gsm import make_problems
     from .problems import load_gsm8k, load_problems
     from .strategies import load_strategies, with_strategies
 
+    benchmarks = BENCHMARKS if split == "test" else {}  # to evaluate on, not to train on
     if data == "mini-gsm":
         problems = list(make_problems(split))
     elif data == "gsm8k":
         problems = load_gsm8k(split)
+    elif data in benchmarks:
+        problems = load_benchmark(data)
     elif data.endswith(".jsonl"):
-        problems = load_problems(data)
+        problems = load_problems(data, reads_as_latex if latex else None)
     else:
-        raise ValueError(
-            f"data must be mini-gsm, gsm8k or a file that ends in .jsonl, not {data!r}"
-        )
+        names = ", ".join(["mini-gsm", "gsm8k", *benchmarks])
+        raise ValueError(f"data must be {names} or a file that ends in .jsonl, not {data!r}")
     return with_strategies(problems, load_strategies(strategies)) if strategies else problems
+
+
+def _rows(text: str) -> list[str]:
+    """The rows that --methods names; `all` is every one."""
+    from .rows import ROWS
+
+    return list(ROWS) if text == "all" else [name.strip() for name in text.split(",")]
 
 
 def _set_threads(threads: int) -> None:
@@ -616,7 +659,13 @@ def _parser(word: str) -> argparse.ArgumentParser:
             "train takes as --strategies FILE. Give one of --source, --inspect and --measure.",
         )
     )
-    _add_compare(add("compare", "GRPO and SGPO side by side, over several seeds: the main job"))
+    _add_compare(
+        add(
+            "compare",
+            "GRPO and SGPO side by side, over several seeds: the main job",
+            "With --methods: any baselines, ablations and controls, each against sft+grpo.",
+        )
+    )
     return parser
 
 
@@ -658,7 +707,11 @@ def _default_text(field) -> str:
         return text + ")"
     if set(chosen.values()) == values and len(values) == 1:
         return f"{text}; on mini-gsm {_show(*values)})"
-    told = [f"{_show(value)} with {method}" for method, value in chosen.items() if value]
+    by_value: dict[str, list[str]] = {}
+    for method, value in chosen.items():
+        if value is not None:
+            by_value.setdefault(_show(value), []).append(method)
+    told = [f"{value} with {' and '.join(methods)}" for value, methods in by_value.items()]
     return f"{text}; on mini-gsm {', '.join(told)})"
 
 
@@ -666,7 +719,10 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_evaluate)
     about = SETTINGS["what is trained, and on what"]
     _add(parser, "student", "tiny", about["student"])
-    _add(parser, "data", "mini-gsm", about["data"])
+    more = "; or, from the Hub, math500 (needs the extra math), amc23 or aime24"
+    _add(parser, "data", "mini-gsm", about["data"] + more)
+    told = "the answers of the FILE.jsonl are LaTeX (needs the extra math)"
+    parser.add_argument("--latex", action="store_true", default=None, help=told)
     _add(parser, "split", None, SPLIT_HELP)
     _add(parser, "strategies", "", about["strategies"])
     parser.add_argument(
@@ -772,6 +828,10 @@ def _add_strategies(parser: argparse.ArgumentParser) -> None:
 def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_main_job)
     _add(parser, "student", "tiny", "tiny (the shipped one), or a folder that `pretrain` made")
+    rows = (
+        "rows of the whole comparison, such as sgpo,luffy,shuffled, or all (rows.py lists them); "
+    )
+    _add(parser, "methods", "", rows + "left out: grpo and sgpo, the main job")
     _add(parser, "seeds", "0", "a number or a range such as 0-4")
     _add(parser, "steps", None, "training steps of every run (default 200)", _whole(1))
     _add(parser, "out", "runs/main", "folder of the runs; the same command goes on with them")

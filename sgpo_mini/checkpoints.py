@@ -130,6 +130,17 @@ class RunFolder:
             shutil.rmtree(old)
         return final
 
+    def save_best(self, weights: dict[str, Tensor]) -> None:
+        """Keep the weights that were best on validation, beside the checkpoints."""
+        temporary = self.path / ".best.safetensors"
+        save_file({name: tensor.contiguous() for name, tensor in weights.items()}, temporary)
+        _flush(temporary)
+        os.replace(temporary, self.path / "best.safetensors")
+
+    def load_best(self, student: Student) -> dict[str, Tensor]:
+        """The weights that `save_best` kept."""
+        return load_file(self.path / "best.safetensors", device=str(student.device))
+
     def checkpoints(self) -> list[Path]:
         """The checkpoints there are, the newest first."""
         return sorted((self.path / "checkpoints").glob("step-*"), reverse=True)
@@ -151,10 +162,9 @@ class RunFolder:
             own = _trainable(student)
             if {n: w.shape for n, w in weights.items()} != {n: p.shape for n, p in own}:
                 raise ValueError(f"{folder} holds the weights of another student than this one")
-            with torch.no_grad():
-                for name, parameter in own:
-                    parameter.copy_(weights[name])
-                    optimizer.state[parameter] = _moments_of(name, moments)
+            put_weights(student, weights)
+            for name, parameter in own:
+                optimizer.state[parameter] = _moments_of(name, moments)
             if scaler.is_enabled():
                 scaler.load_state_dict(state.pop("scaler"))
             said = f"resuming from {folder}"
@@ -163,6 +173,18 @@ class RunFolder:
             return state, said
         said = f" (damaged: {', '.join(damaged)})" if damaged else ""
         return {}, f"no sound checkpoint in {self.path}{said}: starting from the first step"
+
+
+def weights_of(student: Student) -> dict[str, Tensor]:
+    """A copy of all weights that are trained."""
+    return {name: parameter.detach().clone() for name, parameter in _trainable(student)}
+
+
+@torch.no_grad()
+def put_weights(student: Student, weights: dict[str, Tensor]) -> None:
+    """Copy weights into the student; an empty dict changes nothing."""
+    for name, parameter in _trainable(student) if weights else ():
+        parameter.copy_(weights[name])
 
 
 @contextmanager

@@ -80,7 +80,9 @@ def _is_finished(job: Job) -> bool:
     elif (job.folder / "config.json").exists():  # stopped on the way
         saved["config"] = json.loads((job.folder / "config.json").read_text())
     other = [name for name in ("splits", "weights") if saved[name] != asked[name]]
-    other += [n for n, value in asked["config"].items() if saved["config"].get(n) != value]
+    # A setting that the run's version did not have yet was what its default is now.
+    saved["config"] = asdict(Config()) | saved["config"]
+    other += [n for n, value in asked["config"].items() if saved["config"][n] != value]
     if other:
         raise ValueError(
             f"{job.folder} holds a run with other settings ({', '.join(other)}): give another --out"
@@ -276,7 +278,7 @@ def comparison_rows(
 
     Over several seeds: means, with t intervals; the difference is paired by seed. With one seed:
     intervals over problems, the difference paired by problem. The base student's intervals are
-    always over problems.
+    always over problems. With more than two methods, "differences" has each one minus the first.
     """
     out = Path(out)
     rows = []
@@ -296,16 +298,23 @@ def comparison_rows(
                 row["base"] = (mean(base_values), confidence_interval(base_values))
                 for name in names:
                     row[name] = _estimate(values[name])
-                first, last = values[names[0]], values[names[-1]]
-                if len(seeds) > 1:
-                    gaps = [mean(b) - mean(a) for a, b in zip(first, last, strict=True)]
-                    row["difference"] = (mean(gaps), confidence_interval(gaps, over="seeds"))
-                    row["per_seed"] = gaps
-                else:
-                    gaps = [b - a for a, b in zip(first[0], last[0], strict=True)]
-                    row["difference"] = mean_difference(gaps)
+                gaps = {name: _difference(values[names[0]], values[name]) for name in names[1:]}
+                if names[1:]:
+                    row["difference"], per_seed = gaps[names[-1]]
+                    row |= {"per_seed": per_seed} if per_seed else {}
+                if names[2:]:
+                    row["differences"] = {name: gap for name, (gap, _) in gaps.items()}
+                    row["differences_per_seed"] = {name: each for name, (_, each) in gaps.items()}
                 rows.append(row)
     return rows
+
+
+def _difference(first: list[list[float]], second: list[list[float]]) -> tuple[tuple, list[float]]:
+    """second - first, both (seeds, problems): (mean, interval), and by seed where there are two."""
+    if len(first) == 1:
+        return mean_difference([b - a for a, b in zip(first[0], second[0], strict=True)]), []
+    gaps = [mean(b) - mean(a) for a, b in zip(first, second, strict=True)]
+    return (mean(gaps), confidence_interval(gaps, over="seeds")), gaps
 
 
 def _estimate(values: list[list[float]]) -> tuple[float, tuple[float, float]]:
@@ -313,22 +322,6 @@ def _estimate(values: list[list[float]]) -> tuple[float, tuple[float, float]]:
         return mean(values[0]), confidence_interval(values[0])
     means = [mean(run) for run in values]
     return mean(means), confidence_interval(means, over="seeds")
-
-
-def comparison_table(rows: list[dict], names: Sequence[str]) -> str:
-    """The rows as a Markdown table, in percent, with 95 % intervals."""
-    titles = ["problems", "prompt", "base", *names, f"{names[-1]} - {names[0]}"]
-    lines = ["| " + " | ".join(titles) + " |", "| --- " * len(titles) + "|"]
-    for row in rows:
-        cells = [f"{row['label']} ({row['problems']})", "guided" if row["guided"] else "unguided"]
-        for name in ("base", *names, "difference"):
-            value, (low, high) = row[name]
-            sign = "+" if name == "difference" else ""
-            cells.append(
-                f"{value * 100:{sign}.1f} ({low * 100:{sign}.1f} to {high * 100:{sign}.1f})"
-            )
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -199,30 +199,86 @@ def mean_difference(differences: Sequence[float]) -> tuple[float, tuple[float, f
     return sum(differences) / len(differences), confidence_interval(differences)
 
 
-def transfer_table(
+def transfer_rows(
     evaluations: dict[str, dict[tuple[str, bool], Evaluation]], splits: Sequence[str]
-) -> str:
-    """A Markdown table: a row a split and prompt, a column a student, with 95 % intervals.
+) -> list[dict]:
+    """The rows of `transfer_table` from evaluations[student][split, guided].
 
-    evaluations[student][split, guided]. Intervals are over problems: they say how well *these*
-    weights are measured, and not how much another seed would differ. A dash stands for an
-    evaluation that was not made; a row of dashes is left out.
+    Intervals are over problems: they say how well *these* weights are measured, and not how much
+    another seed would differ. A row that no student has is left out.
     """
-    students = list(evaluations)
-    lines = ["| split | prompt | " + " | ".join(students) + " |"]
-    lines.append("| --- | --- |" + " --- |" * len(students))
+    rows = []
     for split in splits:
         for guided in (False, True):
-            if not any((split, guided) in made for made in evaluations.values()):
-                continue
-            cells = []
-            for student in students:
-                evaluation = evaluations[student].get((split, guided))
-                if evaluation is None:
-                    cells.append("—")
-                    continue
-                low, high = confidence_interval(evaluation.accuracies)
-                cells.append(f"{evaluation.accuracy:.3f} ({low:.3f} to {high:.3f})")
-            prompt = "guided" if guided else "unguided"
-            lines.append(f"| {split} | {prompt} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+            made = {
+                name: e[split, guided] for name, e in evaluations.items() if (split, guided) in e
+            }
+            if made:
+                row = {"label": split, "guided": guided}
+                row["problems"] = len(next(iter(made.values())).problems)
+                for name, evaluation in made.items():
+                    row[name] = evaluation.accuracy, confidence_interval(evaluation.accuracies)
+                rows.append(row)
+    return rows
+
+
+def transfer_table(
+    rows: Sequence[dict],
+    students: Sequence[str],
+    *,
+    difference: str = "",
+    by_student: bool = False,
+    more: dict[str, dict[str, str]] | None = None,
+) -> str:
+    """Accuracies on the splits as a Markdown table, in percent with 95 % intervals.
+
+    A row has label, guided, problems and, for each student, (mean, (low, high)); a dash stands for
+    what it lacks. A line a row and a column a student; `difference` is the title of one more
+    column, the row's own difference. Or, with `by_student`, for many of them: a line a student and
+    prompt, a column a split, and below each value its difference in row["differences"][student];
+    `more` adds columns, by title and student.
+    """
+    if by_student:
+        return _table_by_student(rows, students, more or {})
+    table = [["problems", "prompt", *students, *([difference] if difference else [])]]
+    for row in rows:
+        cells = [_in_percent(row.get(student)) for student in students]
+        cells += [_in_percent(row.get("difference"), "+")] if difference else []
+        table.append([_title(row), _prompt(row["guided"]), *cells])
+    return _markdown(table)
+
+
+def _table_by_student(rows: Sequence[dict], students: Sequence[str], more: dict) -> str:
+    titles = dict.fromkeys(_title(row) for row in rows)
+    table = [["student", "prompt", *titles, *more]]
+    for student in students:
+        for guided in (False, True):
+            line = dict.fromkeys(titles, "—")
+            for row in [row for row in rows if row["guided"] == guided]:
+                line[_title(row)] = _in_percent(row.get(student))
+                if gap := row.get("differences", {}).get(student):
+                    line[_title(row)] += "<br>" + _in_percent(gap, "+")
+            # What training took is the same for both prompts: told once.
+            told = ["" if guided else values.get(student, "—") for values in more.values()]
+            table.append([student, _prompt(guided), *line.values(), *told])
+    return _markdown(table)
+
+
+def _title(row: dict) -> str:
+    return f"{row['label']} ({row['problems']})"
+
+
+def _prompt(guided: bool) -> str:
+    return "guided" if guided else "unguided"
+
+
+def _in_percent(estimate, sign: str = "") -> str:
+    if estimate is None:
+        return "—"
+    value, (low, high) = estimate[:2]
+    return f"{value * 100:{sign}.1f} ({low * 100:{sign}.1f} to {high * 100:{sign}.1f})"
+
+
+def _markdown(table: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(cells) + " |" for cells in table]
+    return "\n".join([lines[0], "| --- " * len(table[0]) + "|", *lines[1:]])

@@ -39,21 +39,23 @@ def token_entropy(logits: Tensor) -> Tensor:
     return -(p * torch.where(p > 0, log_p, 0.0)).sum(-1)
 
 
-def group_advantages(rewards: Tensor) -> Tensor:
+def group_advantages(rewards: Tensor, in_deviations: bool = True) -> Tensor:
     """How much better than its group each rollout did: (r - mean) / (std + 1e-4).
 
     rewards (P, G), G at least 1 or ValueError. Returns (P, G), in standard deviations (with
-    Bessel's correction). A group whose rewards are all equal, or of one rollout, teaches nothing:
-    exactly 0. Source: SGPO (arXiv:2606.24064), objective 1; GRPO, arXiv:2402.03300, section 4.1.
+    Bessel's correction); without `in_deviations` r - mean, as LUFFY (arXiv:2504.14945) has it. A
+    group whose rewards are all equal, or of one rollout, teaches nothing: exactly 0. Source: SGPO
+    (arXiv:2606.24064), objective 1; GRPO, arXiv:2402.03300, section 4.1.
     """
     if rewards.dim() != 2 or rewards.shape[1] == 0:
         raise ValueError(f"rewards must be (P, G), G at least 1, not {(*rewards.shape,)}")
     rewards = rewards.to(torch.promote_types(rewards.dtype, torch.float32))
     centred = rewards - rewards.mean(dim=1, keepdim=True)  # (P, G)
     variance = centred.square().sum(dim=1, keepdim=True) / max(rewards.shape[1] - 1, 1)  # (P, 1)
+    scale = variance.sqrt() + 1e-4 if in_deviations else 1.0
     # Asked of the rewards: the mean of three times 0.1 is not 0.1, and the rest would be divided.
     all_equal = (rewards == rewards[:, :1]).all(dim=1, keepdim=True)
-    return torch.where(all_equal, 0.0, centred / (variance.sqrt() + 1e-4))
+    return torch.where(all_equal, 0.0, centred / scale)
 
 
 def grpo_loss(
@@ -82,6 +84,35 @@ def grpo_loss(
     clipped = ratio.clamp(1 - clip_low, 1 + clip_high)
     loss = -torch.minimum(ratio * advantage, clipped * advantage)  # (B, T)
     return _mean_over_tokens(loss, inside, inside).sum() / max(logps.shape[0], 1)
+
+
+def negative_log_likelihood(logps: Tensor, mask: Tensor) -> Tensor:
+    """SFT: each given solution's -log π, the mean over its tokens.
+
+    logps, mask (B, T). Returns (B,) in nats a token, 0 for a solution without tokens.
+    """
+    _same_shape(logps=logps, mask=mask)
+    inside = mask.bool()
+    return _mean_over_tokens(-logps, inside, inside)
+
+
+def policy_shaping_loss(
+    logps: Tensor, advantages: Tensor, mask: Tensor, shaping: float = 0.1
+) -> Tensor:
+    """LUFFY's loss on solutions that another wrote: -A · f(π), f(x) = x / (x + shaping).
+
+    logps, mask (B, T); advantages (B,). Returns (B,), the mean over each solution's tokens. π is
+    the current probability, with gradient: no policy of ours wrote the solution, so there is no
+    ratio. Source: LUFFY (arXiv:2504.14945), policy shaping.
+    """
+    _same_shape(logps=logps, mask=mask)
+    inside = mask.bool()
+    p = torch.where(inside, logps, 0.0).exp()
+    # d f / d log π = shaping · π / (π + shaping)²: largest where π = shaping. Plain importance
+    # sampling (f = π) would all but ignore the tokens that the student finds unlikely, which are
+    # those that it has to learn.
+    loss = -advantages.unsqueeze(1) * p / (p + shaping)  # (B, T)
+    return _mean_over_tokens(loss, inside, inside)
 
 
 def forward_kl(guided_logits: Tensor, autonomous_logits: Tensor) -> Tensor:

@@ -51,6 +51,8 @@ PHRASES = {
     "divide": "Divide by {}",
 }
 
+_NO_STEP = ("start", "ignore")
+
 # One step of a plan: (operation, index of the clause in the family's story).
 Plan = tuple[tuple[str, int], ...]
 
@@ -342,7 +344,7 @@ def _practice_family(generator: random.Random) -> Family | None:
 
 @cache
 def _patterns() -> list[tuple[Clause, re.Pattern[str]]]:
-    slots = {r"\{n\}": "(?:" + "|".join(NAMES) + ")", r"\{q\}": r"\d+"}
+    slots = {r"\{n\}": "(?:" + "|".join(NAMES) + ")", r"\{q\}": r"(\d+)"}
     slots[r"\{x\}"] = "(?:" + "|".join(ITEMS) + ")"
     patterns = []
     for clause in CLAUSES.values():
@@ -363,14 +365,22 @@ def read_plan(question: str) -> tuple[str, ...]:
 
     Raises ValueError where no sentence of the question is one of mini-GSM's.
     """
-    found: dict[int, Clause] = {}
+    clauses = [clause for _, clause in read_quantities(question)]
+    return tuple(f"{c.operation} {c.role}" for c in clauses if c.operation not in _NO_STEP)
+
+
+def read_quantities(question: str) -> tuple[tuple[int, Clause], ...]:
+    """The numbers of a mini-GSM question in the order told, each with its clause, the start first.
+
+    Raises ValueError where no sentence of the question is one of mini-GSM's.
+    """
+    found: dict[int, tuple[int, Clause]] = {}
     for clause, pattern in _patterns():
         for match in pattern.finditer(question):
-            found[match.start()] = clause
+            found[match.start()] = (int(match[1]), clause)
     if not found:
         raise ValueError(f"no sentence of mini-GSM in the question {question[:60]!r}")
-    told = [found[position] for position in sorted(found)]
-    return tuple(f"{c.operation} {c.role}" for c in told if c.operation not in ("start", "ignore"))
+    return tuple(found[position] for position in sorted(found))
 
 
 def checksum(split: str) -> str:

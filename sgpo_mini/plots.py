@@ -17,7 +17,8 @@ INK, GREY, FAINT = "#222222", "#666666", "#dddddd"
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"  # Okabe and Ito's
 _LOOKS = {"base": (GREY, "o"), "grpo": (ORANGE, "s"), "sgpo": (BLUE, "D")}
 _LOOKS |= {"luffy": (GREEN, "^"), "hpt": ("#CC79A7", "P"), "sft": ("#000000", "*")}
-_OTHER_LOOKS = (("#56B4E9", "X"), (RED, "v"), ("#F0E442", "p"))
+_OTHER_LOOKS = (("#56B4E9", "X"), (RED, "v"), ("#F0E442", "p"), (GREEN, "<"), ("#CC79A7", ">"))
+_OTHER_LOOKS += ((INK, "h"), ("#56B4E9", "d"), (RED, "8"), (ORANGE, "P"), (BLUE, "*"))
 SMOOTHING_STEPS = 10
 TOKENS_WIDTH = 84  # characters in a line of `token_kl_strip`
 _END = re.compile(r"<\|(end|im_end|endoftext|eot_id|end_of_text)\|>|</s>|<eos>")
@@ -62,6 +63,38 @@ def accuracy_by_step(curves: dict[str, list[tuple[int, float]]]) -> Figure:
 
 
 @_own_style
+def bands_by_step(
+    curves: dict[str, list[list[tuple[int, float]]]], label: str, smooth: int = 1
+) -> Figure:
+    """Any number by training step and method: the mean over seeds and its 95 % t interval (band),
+    where all seeds have it; `smooth` takes means of so many steps first. A curve a seed."""
+    figure = Figure((8, 4.4))
+    axes = figure.add_subplot(xmargin=0, xlabel="training step", ylabel=label)
+    for method, color, marker in _looks(curves):
+        runs = [dict(run) for run in curves[method]]
+        steps = sorted(set.intersection(*(set(run) for run in runs)))
+        seeds = [_window_means([run[step] for step in steps], smooth) for run in runs]
+        values = list(zip(*seeds, strict=True))  # (steps, seeds)
+        means = [sum(row) / len(row) for row in values]
+        style = {"color": color, "marker": marker, "lw": 1.8, "ms": 5}
+        axes.plot(steps, means, **style, markevery=max(len(steps) // 8, 1), label=method)
+        if len(seeds) > 1:
+            low, high = zip(
+                *(confidence_interval(row, over="seeds") for row in values), strict=True
+            )
+            axes.fill_between(steps, low, high, color=color, alpha=0.15, lw=0)
+    axes.set_title(f"{label[0].upper()}{label[1:]} by step")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def _window_means(values: list[float], size: int) -> list[float]:
+    """Each value's mean with those before it, `size` in all."""
+    windows = [values[max(0, i - size) : i] for i in range(1, len(values) + 1)]
+    return [sum(window) / len(window) for window in windows]
+
+
+@_own_style
 def weights_by_step(rows: list[dict]) -> Figure:
     """How the strategy's weight α falls as the student learns to do alone what it could do with
     the strategy's help (bold: mean of the last 10 steps; faint: single steps; a value that is
@@ -75,8 +108,7 @@ def weights_by_step(rows: list[dict]) -> Figure:
     ):
         known = [row for row in rows if row.get(name) is not None and math.isfinite(row[name])]
         steps, values = [row["step"] for row in known], [row[name] for row in known]
-        windows = [values[max(0, i - SMOOTHING_STEPS) : i] for i in range(1, len(values) + 1)]
-        smooth = [sum(window) / len(window) for window in windows]
+        smooth = _window_means(values, SMOOTHING_STEPS)
         axes.plot(steps, values, color=color, lw=0.8, alpha=0.35)
         axes.plot(steps, smooth, color=color, ls=line, lw=2.4, label=label if steps else None)
         axes.set_ylim(0, max([1, *values]))
@@ -96,7 +128,7 @@ def gain_by_difficulty(
     order = sorted(base, key=lambda name: (name in outside, base[name], name))
     places = {name: i + (name in outside) for i, name in enumerate(order)}
     rows = max(places.values()) + 1
-    figure = Figure((8, 1.6 + 0.27 * rows))
+    figure = Figure((8, 1.6 + max(0.27, 0.07 * len(after)) * rows))
     axes = figure.add_subplot(xlim=(0, 1), ylim=(rows - 0.4, -0.6), title="Gain by family")
     for i, (method, color, marker) in enumerate(_looks(["base", *after])):
         shares = after[method] if i else base
@@ -178,6 +210,42 @@ def seed_differences(differences: dict[str, list[float]], first="GRPO", second="
     axes.set_yticks(range(len(differences)), list(differences))
     axes.set_title(f"{second} − {first}: mean and 95 % interval over seeds (dots)")
     axes.set_xlabel("difference in right answers (percentage points)")
+    return figure
+
+
+@_own_style
+def plan_confusion(
+    counts: dict[str, dict[str, int]], own: dict[str, str], title: str = "Plans by family"
+) -> Figure:
+    """Which plan the solutions of each family follow (share of the row): counts[family][plan];
+    framed: the family's own plan; last: plans of no family, and solutions without a plan."""
+    families = sorted(counts, key=lambda name: (len(own[name]), own[name], name))
+    plans = list(dict.fromkeys(own[name] for name in families))
+    others = {plan for row in counts.values() for plan in row} - set(plans)
+    plans += sorted(others, key=lambda plan: (plan.isalpha(), plan))  # words behind signs
+    shares = [
+        [counts[family].get(plan, 0) / sum(counts[family].values()) for plan in plans]
+        for family in families
+    ]
+    figure = Figure((8, 2.8 + 0.26 * len(families)))
+    axes = figure.add_subplot()
+    axes.grid(False)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for y, family in enumerate(families):
+        for x in range(len(plans)):
+            if shares[y][x] >= 0.005:
+                color = "white" if shares[y][x] > 0.65 else INK
+                text = f"{100 * shares[y][x]:.0f}"
+                axes.text(x, y, text, ha="center", va="center", size=7.5, color=color)
+        place = (plans.index(own[family]) - 0.5, y - 0.5)
+        axes.add_patch(Rectangle(place, 1, 1, fill=False, ec=RED, lw=1.6, gid="own"))
+    axes.set_xticks(range(len(plans)), plans, rotation=90)
+    axes.set_yticks(range(len(families)), families)
+    axes.set(
+        xlabel="plan read from the solution (percent of the family's)",
+        ylabel="family (framed: its own plan)",
+    )
+    axes.set_title(title)
     return figure
 
 

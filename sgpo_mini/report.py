@@ -15,21 +15,20 @@ from .compare import (
     base_difficulty,
     compare,
     comparison_rows,
-    comparison_table,
     hard_families,
     mean,
     read_answers,
     values_of,
 )
-from .evaluation import evaluate
+from .evaluation import evaluate, transfer_table
 from .make_tiny import MAX_NEW_TOKENS, settings_for
 from .mini_gsm import make_problems
 from .rollout import sample, strategy_kl
+from .rows import MEASURED_EVERY
 from .student import Student, load_student
 from .training import Config
 
 METHODS_COMPARED = ("grpo", "sgpo")  # the last is measured against the first
-MEASURED_EVERY = 20  # steps
 
 
 def run_and_report(
@@ -75,7 +74,7 @@ def run_and_report(
             else "t intervals over seeds, for the base student over problems."
         ),
         "",
-        comparison_table(rows, methods),
+        transfer_table(rows, ("base", *methods), difference=f"{methods[-1]} - {methods[0]}"),
         "",
         f"Hard families (the base student solves at most one in ten, 16 samples a problem on "
         f"`validation`): {', '.join(sorted(hard)) or 'none'}. The sure and wrong ones "

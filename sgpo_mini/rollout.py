@@ -103,6 +103,24 @@ def sample(
     return Rollouts(rows, tokens, mask, ~finished, texts)
 
 
+def given_rollouts(student: Student, texts: Sequence[str], rows: Sequence[int]) -> Rollouts:
+    """Solutions that another wrote, in the form of rollouts: one a text, none cut off.
+
+    `rows` says which prompt each answers.
+    """
+    ids = [student.completion_ids(text) for text in texts]
+    length = max(map(len, ids))
+    tokens = [row + [student.pad_id] * (length - len(row)) for row in ids]
+    mask = [[1.0] * len(row) + [0.0] * (length - len(row)) for row in ids]
+    return Rollouts(
+        torch.tensor(rows, device=student.device),
+        torch.tensor(tokens, device=student.device),
+        torch.tensor(mask, device=student.device),
+        torch.zeros(len(ids), dtype=torch.bool, device=student.device),
+        list(texts),
+    )
+
+
 def rewards_of(rollouts: Rollouts, problems: Sequence[Problem], reward: Reward) -> Tensor:
     """The reward of every completion of P sampled groups, (P, G); one that was cut off earns 0."""
     rewards = [

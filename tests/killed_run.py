@@ -13,7 +13,7 @@ import sys
 import torch
 from small_world import config, even_reward, problems
 
-from sgpo_mini import checkpoints, training
+from sgpo_mini import checkpoints, methods, training
 from sgpo_mini.checkpoints import RunFolder
 from sgpo_mini.student import load_student
 
@@ -52,7 +52,7 @@ def log_half_a_line(self, name, row):
 
 
 PLACES = {
-    "sampling": (training, "sample"),
+    "sampling": (methods, "sample"),
     "update": (torch.optim.AdamW, "zero_grad"),  # the weights have moved, nothing is written yet
     "half a line of the log": (RunFolder, "log", log_half_a_line),
     "between log and checkpoint": (RunFolder, "save_checkpoint"),

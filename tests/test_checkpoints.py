@@ -24,7 +24,7 @@ from small_world import (
     weights_of,
 )
 
-from sgpo_mini import checkpoints, training
+from sgpo_mini import checkpoints, methods, training
 from sgpo_mini.checkpoints import RunFolder, read_rows
 from sgpo_mini.student import load_student, save_student
 from sgpo_mini.training import Config, train
@@ -267,13 +267,13 @@ def test_a_finished_run_can_be_made_longer(pretrained, tmp_path):
 
 
 def test_counts_of_skipped_steps_are_resumed(pretrained, monkeypatch, tmp_path):
-    real = training.grpo_loss
+    real = methods.grpo_loss
     settings = config(steps=20, out=str(tmp_path / "run"))
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
-        patch.setattr(training, "grpo_loss", lambda *a: real(*a) * float("nan"))
+        patch.setattr(methods, "grpo_loss", lambda *a: real(*a) * float("nan"))
         stop_after(patch, 3)
         run(copy_of(pretrained), settings)
-    monkeypatch.setattr(training, "grpo_loss", lambda *a: real(*a) * float("nan"))
+    monkeypatch.setattr(methods, "grpo_loss", lambda *a: real(*a) * float("nan"))
     with pytest.raises(RuntimeError, match="5 steps in a row"):
         run(copy_of(pretrained), replace(settings, resume=True))
     rows = read_rows(tmp_path / "run" / "metrics.jsonl")

@@ -111,7 +111,7 @@ TRAIN = ("train", "--steps", 2, "--max-new-tokens", 16, "--learning-rate", 1e-3)
     ("arguments", "told"),
     [
         ("lern", "choose from"),
-        ("train --method ppo", "one of sgpo, grpo, not 'ppo'"),
+        ("train --method ppo", "one of sgpo, grpo, sft, luffy, hpt, not 'ppo'"),
         ("train --steps 0", "steps must be at least 1"),
         ("train --steps -3", "steps must be at least 1"),
         ("train --steps two", "--steps: must be a whole number, not 'two'"),
@@ -256,7 +256,9 @@ def test_a_sentence_and_no_traceback_from_a_real_process(tmp_path):
         [*PROGRAM, "train", "--method", "ppo"], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr == "sgpo_mini: method must be one of sgpo, grpo, not 'ppo'\n"
+    assert (
+        done.stderr == "sgpo_mini: method must be one of sgpo, grpo, sft, luffy, hpt, not 'ppo'\n"
+    )
 
 
 def test_an_out_that_cannot_be_written_is_a_refusal(refused, even_student, data):

@@ -29,12 +29,11 @@ from sgpo_mini.compare import (
     answers_path,
     compare,
     comparison_rows,
-    comparison_table,
     family_groups,
     hard_families,
     read_answers,
 )
-from sgpo_mini.evaluation import confidence_interval, evaluate
+from sgpo_mini.evaluation import confidence_interval, evaluate, transfer_table
 from sgpo_mini.mini_gsm import FAMILIES, make_problems
 from sgpo_mini.report import run_and_report
 from sgpo_mini.student import load_student
@@ -44,6 +43,7 @@ torch.set_num_threads(1)
 
 SPLITS = ("validation",)
 SETTINGS = {"steps": 2, "problems_per_step": 8, "max_new_tokens": 40, "learning_rate": 1e-2}
+COLUMNS = {"students": ("base", "grpo", "sgpo"), "difference": "sgpo - grpo"}
 T_OF_FOUR = 2.776  # 97.5 % quantile of Student's t with 4 degrees of freedom
 
 
@@ -370,7 +370,7 @@ def test_answers_to_other_problems_are_refused(answered):
 
 def test_the_table_has_a_row_each_in_percent(answered):
     rows = comparison_rows(answered, ("grpo", "sgpo"), range(5), ("test",), HARD)
-    lines = comparison_table(rows, ("grpo", "sgpo")).split("\n")
+    lines = transfer_table(rows, **COLUMNS).split("\n")
     assert lines[0] == "| problems | prompt | base | grpo | sgpo | sgpo - grpo |"
     assert len(lines) == 2 + len(rows) == 8
     assert {line.count("|") for line in lines} == {7}
@@ -419,9 +419,7 @@ def test_the_main_job_leaves_a_report_with_four_figures(reported, student):
     )
 
     rows = json.loads((out / "comparison.json").read_text())
-    assert (
-        comparison_table(rows, ("grpo", "sgpo")) in text and text.split("![")[0].strip() in printed
-    )
+    assert transfer_table(rows, **COLUMNS) in text and text.split("![")[0].strip() in printed
     assert printed.endswith(f"report and figures: {out / 'report.md'}\n")
     labels = {row["label"] for row in rows}
     assert set(EVALUATED) | {"test, hard families", "test, sure and wrong"} <= labels
@@ -433,10 +431,7 @@ def test_the_main_job_again_runs_nothing_and_other_steps_are_refused(reported, s
     out, printed = reported
     before = {p: p.stat().st_mtime_ns for p in out.glob("*-0/**/*")}
     again = run_and_report(out, student=student, steps=2)
-    assert (
-        comparison_table(json.loads((out / "comparison.json").read_text()), ("grpo", "sgpo"))
-        in again
-    )
+    assert transfer_table(json.loads((out / "comparison.json").read_text()), **COLUMNS) in again
     assert {p: p.stat().st_mtime_ns for p in out.glob("*-0/**/*")} == before
     assert main(["--steps", "3", "--student", student, "--out", str(out)]) == 2
     assert "grpo-0 holds a run with other settings (steps): give" in capsys.readouterr().err

@@ -15,6 +15,8 @@ from sgpo_mini.losses import (
     group_advantages,
     grpo_loss,
     in_chunks,
+    negative_log_likelihood,
+    policy_shaping_loss,
     reachable_target,
     reverse_kl,
     token_entropy,
@@ -710,3 +712,52 @@ def test_what_does_not_fit_is_refused_in_one_sentence(call, words):
     with pytest.raises(ValueError, match=words) as refusal:
         call()
     assert "\n" not in str(refusal.value)
+
+
+# Imitation: SFT and LUFFY
+
+
+def given_solutions():
+    """Log-probabilities of three solutions, the last without tokens; NaN in the padding."""
+    mask = lengths_mask([5, 2, 0])
+    logps = torch.where(mask.bool(), -normal(B, T, seed=3).abs(), NAN)
+    return logps.requires_grad_(), tensor([0.75, -0.25, 1.0], dtype=torch.float64), mask
+
+
+def test_negative_log_likelihood_is_each_solutions_mean_over_its_own_tokens():
+    logps, _, mask = given_solutions()
+    losses = negative_log_likelihood(logps, mask)
+    rows = logps.tolist()
+    expected = [-sum(rows[0]) / 5, -sum(rows[1][:2]) / 2, 0.0]
+    torch.testing.assert_close(losses, tensor(expected, dtype=torch.float64))
+    losses.sum().backward()
+    assert logps.grad.tolist() == [[-1 / 5] * 5, [-1 / 2] * 2 + [0.0] * 3, [0.0] * 5]
+
+
+def test_policy_shaping_is_luffys_formula_in_value_and_gradient():
+    logps, advantages, mask = given_solutions()
+    losses = policy_shaping_loss(logps, advantages, mask)
+    losses.sum().backward()
+    for row, length in enumerate((5, 2, 0)):
+        loss = 0.0
+        for t in range(length):
+            p = math.exp(logps[row, t].item())
+            loss += -advantages[row].item() * p / (p + 0.1) / length
+            # d f / d log π = π · f'(π) = π · 0.1 / (π + 0.1)²: π is not detached
+            slope = -advantages[row].item() * p * 0.1 / (p + 0.1) ** 2 / length
+            assert logps.grad[row, t].item() == pytest.approx(slope, rel=1e-12)
+        assert losses[row].item() == pytest.approx(loss, rel=1e-12)
+        assert (logps.grad[row, length:] == 0).all()
+
+
+def test_policy_shaping_raises_a_better_solution_and_most_where_it_is_unlikely():
+    logps = tensor([[math.log(0.1), math.log(0.9)]], dtype=torch.float64, requires_grad=True)
+    mask = torch.ones(1, 2, dtype=torch.float64)
+    policy_shaping_loss(logps, tensor([1.0], dtype=torch.float64), mask).sum().backward()
+    assert (logps.grad < 0).all() and logps.grad[0, 0] < 2 * logps.grad[0, 1]
+
+
+def test_advantages_without_deviations_are_the_distance_from_the_groups_mean():
+    rewards = tensor([[1.0, 0.0, 0.0, 1.0], [0.1, 0.1, 0.1, 0.1]], dtype=torch.float64)
+    expected = tensor([[0.5, -0.5, -0.5, 0.5], [0.0] * 4], dtype=torch.float64)
+    assert torch.equal(group_advantages(rewards, in_deviations=False), expected)

@@ -30,7 +30,16 @@ TOKENS = ["16", "-", "10", "=", "6", "\n", "####", " 6", "<|end|>"]
 KL = [0.1, 2.5, 1.0, 0.0, 1.01, 0.0, 0.4, 0.0, -1e-8]
 DIFFERENCES = {"student 0, test": [0.05, 0.06, 0.08], "student 1, test": [0.02]}
 
+BANDS = {
+    "GRPO": [[(2, 0.4), (1, 0.2), (3, 0.9)], [(1, 0.4), (2, 0.6)]],
+    "one seed": [[(1, 0.5), (2, 0.7)]],
+}
+COUNTS = {"find": {"+": 3, "−": 1}, "lose": {"+": 2, "another": 1, "unreadable": 1}}
+OWN = {"find": "+", "lose": "−"}
+
 DRAWINGS = {
+    "bands_by_step": lambda: plots.bands_by_step(BANDS, "entropy"),
+    "plan_confusion": lambda: plots.plan_confusion(COUNTS, OWN),
     "accuracy_by_step": lambda: plots.accuracy_by_step(CURVES),
     "weights_by_step": lambda: plots.weights_by_step(ROWS),
     "gain_by_difficulty": lambda: plots.gain_by_difficulty(BASE, AFTER, {"sure"}),
@@ -229,3 +238,32 @@ def test_the_picture_has_every_part_of_the_method():
     shown = " ".join(texts(axes))
     for part in ("problem", "strategy", "student", "8", "4", "GRPO", "KL", "α(q)", "update"):
         assert part in shown
+
+
+def test_bands_are_means_and_t_intervals_over_seeds_where_all_have_the_step():
+    (axes,) = plots.bands_by_step(BANDS, "entropy (nats)").axes
+    grpo, single = axes.lines
+    assert list(grpo.get_xdata()) == [1, 2] and list(grpo.get_ydata()) == pytest.approx([0.3, 0.5])
+    assert list(single.get_ydata()) == [0.5, 0.7]
+    (band,) = axes.collections  # one seed has none
+    low, high = confidence_interval([0.2, 0.4], over="seeds")
+    edges = band.get_paths()[0].vertices
+    assert {round(y, 6) for x, y in edges if x == 1} >= {round(low, 6), round(high, 6)}
+    (axes,) = plots.bands_by_step({"a": [[(1, 0.0), (2, 1.0), (3, 2.0)]]}, "x", smooth=2).axes
+    assert list(axes.lines[0].get_ydata()) == [0.0, 0.5, 1.5]
+
+
+def test_the_confusion_shows_shares_of_rows_and_frames_the_familys_own_plan():
+    axes = plots.plan_confusion(COUNTS, OWN).axes[0]
+    columns = [label.get_text() for label in axes.get_xticklabels()]
+    assert columns == ["+", "−", "another", "unreadable"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["find", "lose"]
+    (image,) = axes.images
+    assert image.get_array().tolist() == [[0.75, 0.25, 0, 0], [0.5, 0, 0.25, 0.25]]
+    frames = [patch.get_xy() for patch in axes.patches if patch.get_gid() == "own"]
+    assert frames == [(-0.5, -0.5), (0.5, 0.5)]
+
+
+def test_ten_methods_look_different():
+    looks = plots._looks([f"method {number}" for number in range(10)])
+    assert len({look[1:] for look in looks}) == 10

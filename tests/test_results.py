@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from sgpo_mini.compare import comparison_table
+from sgpo_mini.evaluation import transfer_table
 from sgpo_mini.make_tiny import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -13,7 +13,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def test_the_readme_shows_the_table_of_the_committed_comparison():
     rows = json.loads((RESULTS / "five-seeds.json").read_text())
-    assert comparison_table(rows, ["grpo", "sgpo"]) in README
+    assert transfer_table(rows, ("base", "grpo", "sgpo"), difference="sgpo - grpo") in README
 
 
 def test_the_settings_are_the_best_tries_of_each_method_on_validation():

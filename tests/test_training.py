@@ -19,7 +19,7 @@ from small_world import (
 )
 from torch import Tensor
 
-from sgpo_mini import training
+from sgpo_mini import methods, training
 from sgpo_mini.checkpoints import read_rows
 from sgpo_mini.evaluation import evaluate
 from sgpo_mini.rollout import rewards_of
@@ -50,7 +50,7 @@ def saved_student(pretrained, tmp_path_factory):
 @pytest.fixture
 def groups(monkeypatch):
     """The groups that `collect` samples, the autonomous one first; it samples both at once."""
-    sampled, real = [], training.sample
+    sampled, real = [], methods.sample
 
     def recording(student, prompts, sizes, **settings):
         both = real(student, prompts, sizes, **settings)
@@ -65,7 +65,7 @@ def groups(monkeypatch):
                 sampled.append(group)
         return both
 
-    monkeypatch.setattr(training, "sample", recording)
+    monkeypatch.setattr(methods, "sample", recording)
     return sampled
 
 
@@ -234,7 +234,7 @@ def test_without_target_selection_a_seeded_draw_among_the_right_ones_decides(stu
     right = rewards_of(groups[1], problems(4), even_reward) == 1
     prompts = [student.prompt_ids(p.question) for p in problems(4)]
     texts = [
-        tuple(training.choose_targets(student, prompts, groups[1], right, settings).texts)
+        tuple(methods.choose_targets(student, prompts, groups[1], right, settings).texts)
         for _ in range(20)
     ]
     assert len(set(texts)) > 1, "the draw is always the same"
@@ -371,13 +371,13 @@ def test_metrics_of_the_distillation_count_tokens(student, groups):
 
 
 def test_with_one_update_a_batch_the_ratio_is_one(student, monkeypatch):
-    ratios, real = [], training.grpo_loss
+    ratios, real = [], methods.grpo_loss
 
     def spy(logps, old_logps, advantages, mask, *clip):
         ratios.append((logps - old_logps).detach().exp()[mask.bool()])
         return real(logps, old_logps, advantages, mask, *clip)
 
-    monkeypatch.setattr(training, "grpo_loss", spy)
+    monkeypatch.setattr(methods, "grpo_loss", spy)
     train(student, problems(), config(steps=2), reward=even_reward)
     assert len(ratios) == 2 and all((ratio == 1).all() for ratio in ratios)
     ratios.clear()
@@ -426,7 +426,7 @@ def test_training_raises_the_reward(student):
 
 def poison(monkeypatch, kind: str, calls) -> None:
     """Make the GRPO loss of the chosen calls (counted from 0) not finite, or its gradient alone."""
-    real, count = training.grpo_loss, iter(range(10**6))
+    real, count = methods.grpo_loss, iter(range(10**6))
 
     def poisoned(logps, *rest):
         loss = real(logps, *rest)
@@ -436,7 +436,7 @@ def poison(monkeypatch, kind: str, calls) -> None:
             return loss + ((logps * 0).sum()).sqrt()  # 0, with the gradient 0 · inf
         return loss * float(kind)
 
-    monkeypatch.setattr(training, "grpo_loss", poisoned)
+    monkeypatch.setattr(methods, "grpo_loss", poisoned)
 
 
 @pytest.mark.parametrize("kind", ["nan", "inf", "gradient"])
@@ -530,7 +530,7 @@ def test_the_float16_scaler_bears_a_step_that_has_nothing_to_learn(student):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"method": "ppo"}, "one of sgpo, grpo, not 'ppo'"),
+        ({"method": "ppo"}, "one of sgpo, grpo, sft, luffy, hpt, not 'ppo'"),
         ({"normalize_target": "max"}, "sum or mean, not 'max'"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"autonomous_rollouts": 1}, "autonomous_rollouts must be at least 2"),
@@ -547,6 +547,13 @@ def test_the_float16_scaler_bears_a_step_that_has_nothing_to_learn(student):
         ({"fixed_alpha": -0.1}, "fixed_alpha must be at least 0"),
         ({"autonomous_grpo": False, "strategy_distillation": False}, "nothing is learnt"),
         ({"autonomous_grpo": False, "method": "grpo"}, "nothing is learnt"),
+        ({"autonomous_grpo": False, "method": "luffy"}, "nothing is learnt"),
+        ({"given_solution": "mine"}, "expert_solution or solution, not 'mine'"),
+        ({"hpt_gate": -1}, "hpt_gate must be at least 0"),
+        ({"wrong_strategies": 1.5}, "wrong_strategies is a share, at most 1"),
+        ({"wrong_strategies": 0.5, "contentless_strategies": True}, "choose one control"),
+        ({"sft_on_target": True, "reverse_kl": True}, "takes the place of the KL"),
+        ({"early_stop": 2}, "set evaluate_every too"),
     ],
     ids=str,
 )
@@ -556,7 +563,15 @@ def test_impossible_settings_are_refused_and_the_possible_ones_named(changes, to
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"delta": None}, {"fixed_alpha": 0.0}, {"method": "grpo"}, {"threads": 3}]
+    "changes",
+    [
+        {},
+        {"delta": None},
+        {"fixed_alpha": 0.0},
+        {"method": "grpo"},
+        {"threads": 3},
+        {"method": "grpo", "guided_rollouts": 0},
+    ],
 )
 def test_possible_settings_pass(changes):
     Config(**changes).check()

@@ -2,8 +2,8 @@
 
     python tests/benchmarks/choose_settings.py --out runs/settings
 
-Four learning rates for GRPO, two with two δ each for SGPO, with a seed (or several) that is none of
-those that are compared later. Prints one line a try and writes all to
+Four learning rates for GRPO, SFT, LUFFY and HPT, two with two δ each for SGPO, with a seed (or
+several) that is none of those that are compared later. Prints one line a try and writes all to
 sgpo_mini/results/settings.json. `test` and the transfer splits stay closed.
 """
 
@@ -19,12 +19,13 @@ from sgpo_mini.compare import (
     read_answers,
     values_of,
 )
-from sgpo_mini.make_tiny import MAX_NEW_TOKENS, STEPS_OF_TRAINING
+from sgpo_mini.make_tiny import MAX_NEW_TOKENS, SFT_SETTINGS, STEPS_OF_TRAINING
 from sgpo_mini.mini_gsm import make_problems
 from sgpo_mini.training import Config
 
 RESULTS = Path(__file__).parents[2] / "sgpo_mini" / "results" / "settings.json"
-GRID = [("grpo", rate, 1.0) for rate in (1e-4, 1.5e-4, 2e-4, 3e-4)]
+METHODS = ("grpo", "sft", "luffy", "hpt")  # the last three learn the expert's solutions
+GRID = [(method, rate, 1.0) for method in METHODS for rate in (1e-4, 1.5e-4, 2e-4, 3e-4)]
 GRID += [("sgpo", rate, delta) for rate in (1e-4, 2e-4) for delta in (1.0, 4.0)]
 
 
@@ -41,6 +42,7 @@ def main() -> None:
             delta=delta,
             steps=options.steps,
             max_new_tokens=MAX_NEW_TOKENS,
+            **(SFT_SETTINGS if method == "sft" else {}),
         )
         for method, rate, delta in GRID
     }

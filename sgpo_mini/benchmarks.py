@@ -1,0 +1,66 @@
+"""Benchmarks of competition mathematics by name, from the Hub, for evaluation alone."""
+
+from dataclasses import dataclass
+
+from .latex import latex_reward, reads_as_latex
+from .problems import Problem, Reward, extract_answer, numeric_reward
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Where a benchmark lies on the Hub, and whether its answers are LaTeX or numbers."""
+
+    repository: str
+    split: str
+    latex: bool
+
+    @property
+    def reward(self) -> Reward:
+        return latex_reward if self.latex else numeric_reward
+
+
+BENCHMARKS = {
+    "math500": Benchmark("HuggingFaceH4/MATH-500", "test", latex=True),
+    "amc23": Benchmark("math-ai/amc23", "test", latex=False),
+    "aime24": Benchmark("HuggingFaceH4/aime_2024", "train", latex=False),
+}
+
+
+def load_benchmark(name: str) -> list[Problem]:
+    """The problems of math500 (MATH-500), amc23 (40 of AMC 2023) or aime24 (30 of AIME 2024).
+
+    Raises ValueError for another name, where the Hub is out of reach, where a row has no question
+    or no answer that can be read, and where LaTeX answers need a package that is missing.
+    """
+    if name not in BENCHMARKS:
+        raise ValueError(f"there is no benchmark {name!r}; choose one of {', '.join(BENCHMARKS)}")
+    benchmark = BENCHMARKS[name]
+    readable = reads_as_latex if benchmark.latex else lambda text: extract_answer(text) is not None
+    if benchmark.latex:
+        readable("1")  # a missing package is told before the Hub is asked
+    problems = []
+    for number, row in enumerate(_rows(benchmark), start=1):
+        where = f"{benchmark.repository} {benchmark.split}, row {number}"
+        # Uploads of one benchmark differ in the name of the question.
+        question = row.get("problem") or row.get("question")
+        answer = str(row.get("answer", "")).strip()
+        if not question:
+            raise ValueError(f"{where} has neither 'problem' nor 'question'")
+        stated = answer if benchmark.latex else f"#### {answer}"
+        if not answer or not readable(stated):
+            raise ValueError(f"{where}: the answer {answer[:80]!r} can't be read")
+        solution = str(row.get("solution") or "")
+        problems.append(Problem(f"{name}-{number:03d}", question, answer, solution))
+    return problems
+
+
+def _rows(benchmark: Benchmark) -> list[dict]:
+    try:
+        import datasets
+
+        return list(datasets.load_dataset(benchmark.repository, split=benchmark.split))
+    except Exception as error:  # the package missing, no network, the Hub's own errors: many kinds
+        raise ValueError(
+            f"{benchmark.repository} can't be loaded from the Hub ({type(error).__name__}); give "
+            "its problems as a FILE.jsonl with question and answer on each line"
+        ) from error

@@ -1,0 +1,294 @@
+"""One step of each method: what it samples, what it chooses to learn from, its gradient.
+
+SGPO samples two groups for every problem q: an autonomous one from π(·|q) and a guided one from
+π(·|q,s), with the same weights. GRPO learns from the first. Of the second, the right trajectory
+that the unguided student could most nearly have written itself is distilled into it, weighted by
+how much the strategy helped: L(q) = L_GRPO(q) + α(q) · L_KD^clip(q). Source: SGPO
+(arXiv:2606.24064).
+
+The baselines use the same parts. GRPO has the autonomous group alone; SFT imitates a given solution
+of every problem; LUFFY puts one into the group; HPT imitates one where the group fails. Every loss
+is a mean over problems, solutions and tokens, so that methods differ in what defines them alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .config import Config
+from .losses import (
+    adaptive_weight,
+    distillation_loss,
+    group_advantages,
+    grpo_loss,
+    negative_log_likelihood,
+    policy_shaping_loss,
+    reachable_target,
+)
+from .problems import Problem, Reward
+from .rollout import Rollouts, given_rollouts, rewards_of, sample, score, strategy_kl
+from .student import Student
+
+Scale = Callable[[Tensor], Tensor]
+
+
+@dataclass
+class Experience:
+    """What one step has to learn from: P problems, the two groups of each, given solutions."""
+
+    problems: list[Problem]
+    autonomous_prompts: list[list[int]]
+    metrics: dict[str, float | None]
+    guided_prompts: list[list[int]] | None = None
+    autonomous: Rollouts | None = None  # P · G1
+    advantages: Tensor | None = None  # (P · G1,)
+    old_logps: Tensor | None = None  # (P · G1, T); None: the policy has not moved since
+    targets: Rollouts | None = None  # õ⁺ of the problems that have one, `rows` counts the problems
+    alpha: Tensor | None = None  # (P,) as computed
+    given: Rollouts | None = None  # solutions that another wrote, `rows` counts the problems
+    given_advantages: Tensor | None = None  # LUFFY: theirs in their groups; None: plain imitation
+    sampled_tokens: int = 0
+
+
+def collect(
+    student: Student, problems: list[Problem], config: Config, reward: Reward
+) -> Experience:
+    """Sample both groups of every problem, reward them, and choose what is to be learnt."""
+    group1, group2 = config.group_sizes()
+    count = len(problems)
+    prompts = [student.prompt_ids(p.question) for p in problems]
+    metrics = dict.fromkeys(
+        ("reward", "p_auto", "completion_tokens", "truncated", "groups_without_signal", "p_guide")
+    )
+    metrics |= {"alpha": 0.0, "alpha_applied": 0.0, "empty_c": None}
+    experience = Experience(problems, prompts, metrics)
+    if config.method == "sft":
+        _give(student, experience, range(count), config)
+        return experience
+    guided_prompts = [student.prompt_ids(p.question, p.strategy) for p in problems if group2]
+    both = sample(  # all groups go through the model together
+        student,
+        prompts + guided_prompts,
+        [group1] * count + [group2] * len(guided_prompts),
+        max_new_tokens=config.max_new_tokens,
+        temperature=config.temperature,
+    )
+    experience.sampled_tokens = int(both.mask.sum())
+    experience.guided_prompts = guided_prompts
+    autonomous = experience.autonomous = both.select(range(count * group1))
+    rewards = rewards_of(autonomous, problems, reward).to(student.device)  # (P, G1)
+    p_auto = (rewards == 1).float().mean(dim=1)  # (P,)
+    metrics |= {
+        "reward": rewards.mean().item(),
+        "p_auto": p_auto.mean().item(),
+        "completion_tokens": autonomous.mask.sum(dim=1).mean().item(),
+        "truncated": autonomous.truncated.float().mean().item(),
+        "groups_without_signal": (rewards == rewards[:, :1]).all(dim=1).float().mean().item(),
+    }
+    advantages = group_advantages(rewards)  # (P, G1)
+    if group2:
+        guided = both.select(range(count * group1, len(both.rows)))
+        guided.rows -= count  # from the prompts sampled together to the problems
+        correct = (rewards_of(guided, problems, reward) == 1).to(student.device)  # (P, G2)
+        _choose_what_to_distill(student, experience, guided, correct, p_auto, config)
+    elif config.method == "luffy":
+        _give(student, experience, range(count), config)
+        given = rewards_of(experience.given, problems, reward).to(rewards)  # (P, 1)
+        whole = group_advantages(torch.cat([rewards, given], dim=1), in_deviations=False)
+        advantages, experience.given_advantages = whole[:, :-1], whole[:, -1]
+    elif config.method == "hpt":
+        failed = (rewards == 1).sum(dim=1) <= config.hpt_gate  # (P,)
+        _give(student, experience, failed.nonzero().squeeze(1).tolist(), config)
+        advantages = torch.where(failed.unsqueeze(1), 0.0, advantages)  # their rollouts are dropped
+    experience.advantages = advantages.flatten()
+    if config.updates_per_batch > 1:
+        with torch.no_grad():
+            experience.old_logps, _ = score(
+                student, prompts, autonomous, temperature=config.temperature
+            )
+    return experience
+
+
+def _give(student: Student, experience: Experience, rows, config: Config) -> None:
+    """Put the given solutions of some problems, by their numbers, into the experience."""
+    texts = [getattr(experience.problems[row], config.given_solution) for row in rows]
+    if texts:
+        experience.given = given_rollouts(student, texts, list(rows))
+    experience.metrics |= {
+        "given_share": len(texts) / len(experience.problems),
+        "given_tokens": int(experience.given.mask.sum()) if texts else 0,
+    }
+
+
+def _choose_what_to_distill(
+    student: Student,
+    experience: Experience,
+    guided: Rollouts,
+    correct: Tensor,
+    p_auto: Tensor,
+    config: Config,
+) -> None:
+    """The weight α(q) of every problem, and the targets õ⁺; correct (P, G2), p_auto (P,)."""
+    p_guide = correct.float().mean(dim=1)  # (P,)
+    if config.fixed_alpha is None:
+        alpha = adaptive_weight(p_auto, p_guide, config.alpha0, config.gamma, config.alpha_max)
+    else:
+        alpha = torch.full_like(p_auto, config.fixed_alpha)
+    experience.alpha = alpha
+    experience.targets = choose_targets(
+        student, experience.autonomous_prompts, guided, correct, config
+    )
+    applied = alpha * correct.any(dim=1) * config.strategy_distillation
+    experience.metrics |= {
+        "p_guide": p_guide.mean().item(),
+        "alpha": alpha.mean().item(),
+        "alpha_applied": applied.mean().item(),
+        "empty_c": (~correct.any(dim=1)).float().mean().item(),
+    }
+
+
+@torch.no_grad()
+def choose_targets(
+    student: Student,
+    autonomous_prompts: list[list[int]],
+    guided: Rollouts,
+    correct: Tensor,
+    config: Config,
+) -> Rollouts | None:
+    """õ⁺ of every problem with a right guided trajectory, or None where no problem has one.
+
+    correct (P, G2). Scored after the prompt *without* the strategy: the reachable target is the one
+    that the unguided student finds likeliest.
+    """
+    if not config.strategy_distillation or not correct.any():
+        return None
+    group2 = correct.shape[1]
+    candidates = correct.flatten().nonzero().squeeze(1)  # only these have to be scored
+    logps = torch.zeros_like(guided.mask)
+    if config.select_target:
+        scored, _ = score(
+            student, autonomous_prompts, guided.select(candidates), temperature=config.temperature
+        )
+        logps[candidates, : scored.shape[1]] = scored
+    else:
+        logps[:, 0] = torch.rand(len(logps)).to(logps)  # the highest of random numbers is a draw
+    chosen = []
+    for problem in range(len(correct)):
+        rows = slice(problem * group2, (problem + 1) * group2)
+        normalize = config.normalize_target if config.select_target else "sum"
+        best = reachable_target(logps[rows], guided.mask[rows], correct[problem], normalize)
+        if best is not None:
+            chosen.append(problem * group2 + best)
+    return guided.select(chosen)
+
+
+def accumulate_gradient(
+    student: Student, experience: Experience, config: Config, scale: Scale = lambda loss: loss
+) -> dict[str, float | None]:
+    """Add the gradient of L, the mean over problems of what the method learns; the metrics.
+
+    In micro-batches of `config.micro_batch` sequences, each with its share of the mean, so that the
+    gradient is the same as that of one batch.
+    """
+    metrics = {"grpo_loss": 0.0, "entropy": None}
+    metrics |= {"distillation_loss": 0.0, "kl": 0.0, "masked_by_delta": 0.0}
+    if experience.autonomous is not None:
+        metrics |= _explore(student, experience, config, scale)
+    if experience.targets is not None:
+        metrics |= _distill(student, experience, config, scale)
+    loss = metrics["grpo_loss"] + metrics["distillation_loss"]
+    if "given_tokens" in experience.metrics:
+        metrics["imitation_loss"] = _imitate(student, experience, config, scale)
+        loss += metrics["imitation_loss"]
+    return {"loss": loss, **metrics}
+
+
+def _explore(student: Student, experience: Experience, config: Config, scale: Scale) -> dict:
+    """L_GRPO; LUFFY's own rollouts: -A · ratio, without a clip."""
+    rollouts, count = experience.autonomous, len(experience.advantages)
+    if experience.given_advantages is not None:
+        count += len(experience.given_advantages)  # they belong to the groups
+    luffy = config.method == "luffy"
+    clip = (float("inf"),) * 2 if luffy else (config.clip_low, config.clip_high)
+    all_tokens = rollouts.mask.sum()
+    total, entropy = 0.0, 0.0
+    for rows in _micro_batches(len(rollouts.rows), config.micro_batch):
+        part = rollouts.select(rows)
+        width = part.tokens.shape[1]
+        with torch.set_grad_enabled(config.autonomous_grpo):
+            logps, entropies = score(
+                student, experience.autonomous_prompts, part, temperature=config.temperature
+            )
+            old = experience.old_logps
+            loss = grpo_loss(
+                logps,
+                logps.detach() if old is None else old[rows, :width],
+                experience.advantages[rows],
+                part.mask,
+                *clip,
+            ) * (len(rows) / count)  # the groups are of one size: mean over problems
+        if config.autonomous_grpo:
+            scale(loss).backward()
+            total += loss.item()
+        entropy += (entropies.sum() / all_tokens).item()
+    return {"grpo_loss": total, "entropy": entropy}
+
+
+def _distill(student: Student, experience: Experience, config: Config, scale: Scale) -> dict:
+    """α · L_KD^clip on the targets õ⁺, or its ablations: reverse KL, and SFT (which has no δ)."""
+    targets = experience.targets
+    kl_tokens = targets.mask.sum()
+    total, kl_sum, masked = 0.0, 0.0, 0.0
+    for rows in _micro_batches(len(targets.rows), config.micro_batch):
+        part = targets.select(rows)
+        if config.sft_on_target:
+            logps, _ = score(student, experience.autonomous_prompts, part)
+            losses = negative_log_likelihood(logps, part.mask)  # (B,)
+        else:
+            kl = strategy_kl(
+                student,
+                experience.guided_prompts,
+                experience.autonomous_prompts,
+                part,
+                reverse=config.reverse_kl,
+            )  # (B, T)
+            losses = distillation_loss(kl, part.mask, config.delta)
+            kl_sum += (kl.detach().sum() / kl_tokens).item()
+            if config.delta is not None:
+                masked += ((kl.detach() > config.delta).sum() / kl_tokens).item()
+        loss = (experience.alpha[part.rows] * losses).sum() / len(experience.problems)
+        scale(loss).backward()
+        total += loss.item()
+    if config.sft_on_target:
+        return {"distillation_loss": total, "kl": None, "masked_by_delta": None}
+    return {"distillation_loss": total, "kl": kl_sum, "masked_by_delta": masked}
+
+
+def _imitate(student: Student, experience: Experience, config: Config, scale: Scale) -> float:
+    """The loss on given solutions: -A · f(π) for LUFFY, else SFT's -log π."""
+    if experience.given is None:  # HPT: every group had enough right rollouts
+        return 0.0
+    total, luffy = 0.0, experience.given_advantages is not None
+    count = len(experience.problems)
+    if luffy:
+        count *= config.group_sizes()[0] + 1  # one of the group
+    for rows in _micro_batches(len(experience.given.rows), config.micro_batch):
+        part = experience.given.select(rows)
+        # LUFFY's π is the policy that samples; SFT teaches the model itself.
+        temperature = config.temperature if luffy else 1.0
+        logps, _ = score(student, experience.autonomous_prompts, part, temperature=temperature)
+        if luffy:
+            losses = policy_shaping_loss(logps, experience.given_advantages[rows], part.mask)
+        else:
+            losses = negative_log_likelihood(logps, part.mask)
+        loss = losses.sum() / count
+        scale(loss).backward()
+        total += loss.item()
+    return total
+
+
+def _micro_batches(count: int, size: int) -> list[list[int]]:
+    size = size or count
+    return [list(range(start, min(start + size, count))) for start in range(0, count, size)]
