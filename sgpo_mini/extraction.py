@@ -93,7 +93,7 @@ def extract_strategies(
             else:
                 parallel = min(parallel, teacher.most_parallel)
                 _side_by_side(work, todo, parallel, stopping, store, bar)
-    found = load_strategies(out) if store.path.exists() else {}
+    found = load_strategies(out) if store.path.exists() and store.path.stat().st_size else {}
     return {problem.id: found[problem.id] for problem in problems if problem.id in found}
 
 

@@ -30,7 +30,7 @@ LONGEST_WAIT = 300.0  # seconds; a server that asks for more has given no answer
 Prompt = list[dict]  # chat messages
 
 _THOUGHTS = re.compile(r"(?s)\A.*</think(?:ing)?>")
-_NO_SUCH_THING = {401, 403, 404, 405}  # a key, a model or an address that is wrong for all requests
+_NO_SUCH_THING = {401, 402, 403, 404, 405}  # key, credit, model or address: for all requests
 _LATER = {408, 409, 425, 429}  # and every 5xx
 
 

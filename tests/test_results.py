@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from sgpo_mini.evaluation import transfer_table
 from sgpo_mini.make_tiny import SETTINGS
 
@@ -11,9 +13,26 @@ RESULTS = ROOT / "sgpo_mini" / "results"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+def table_of(rows):
+    return transfer_table(rows, ("base", "grpo", "sgpo"), difference="sgpo - grpo")
+
+
 def test_the_readme_shows_the_table_of_the_committed_comparison():
     rows = json.loads((RESULTS / "five-seeds.json").read_text())
-    assert transfer_table(rows, ("base", "grpo", "sgpo"), difference="sgpo - grpo") in README
+    assert table_of(rows) in README
+
+
+@pytest.mark.parametrize("student", (1, 2))
+def test_the_readme_shows_the_aims_and_the_transfer_of_two_more_students(student):
+    rows = json.loads((RESULTS / f"five-seeds-student-{student}.json").read_text())
+    shown = [
+        row
+        for row in rows
+        if row["label"] in ("test", "test, hard families")
+        or (not row["guided"] and row["label"].split(",")[0] in ("reworded", "composed", "unseen"))
+    ]
+    shown = [row for row in shown if not row["guided"] or row["label"] == "test"]
+    assert table_of(shown) in README
 
 
 def test_the_settings_are_the_best_tries_of_each_method_on_validation():

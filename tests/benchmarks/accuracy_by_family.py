@@ -3,16 +3,17 @@
     python tests/benchmarks/accuracy_by_family.py --runs runs/five --seeds 5
 
 Beside each family how many plans fit it. Means over seeds, and the difference paired by seed with
-its 95 % t interval. Also written to sgpo_mini/results/five-seeds-by-family.json.
+its 95 % t interval; then the same over families in which every quantity counts. Also written to
+sgpo_mini/results/five-seeds-by-family.json.
 """
 
 import argparse
 import json
 from pathlib import Path
 
-from sgpo_mini.compare import mean, read_answers
+from sgpo_mini.compare import SURE_AND_WRONG, hard_families, mean, read_answers
 from sgpo_mini.evaluation import confidence_interval
-from sgpo_mini.mini_gsm import FAMILIES, fitting_plans
+from sgpo_mini.mini_gsm import FAMILIES, fitting_plans, true_plan
 
 RESULT = Path(__file__).parents[2] / "sgpo_mini" / "results" / "five-seeds-by-family.json"
 
@@ -42,6 +43,17 @@ def main() -> None:
         cells += [f"{mean(gaps) * 100:+.0f} ({low * 100:+.0f} to {high * 100:+.0f})"]
         table.append("| " + " | ".join(cells) + " |")
     print("\n".join(table))
+    ignoring = {n for n, f in FAMILIES.items() if len(true_plan(f)) < len(f.clauses)}
+    groups = {"fair families in which every quantity counts": set(result) - SURE_AND_WRONG}
+    groups["hard families in which every quantity counts"] = hard_families("tiny")
+    for title, families in groups.items():
+        gaps = [
+            mean([result[f]["sgpo"][i] - result[f]["grpo"][i] for f in families - ignoring])
+            for i in range(options.seeds)
+        ]
+        low, high = confidence_interval(gaps, over="seeds")
+        count = len(families - ignoring)
+        print(f"{count} {title}: {mean(gaps) * 100:+.1f} ({low * 100:+.1f} to {high * 100:+.1f})")
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
 
 
