@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -165,6 +166,7 @@ def draw_figures(
         drawn.append((name, caption))
 
     before = base_difficulty(student)
+    gained = {name: _by_family(_answers(out, name, seeds)) for name in names}
     for group in dict.fromkeys(ROWS[name].group for name in names):
         # Ablations and controls are read against SGPO and the baseline, where these were run.
         shown = [n for n in names if ROWS[n].group == group or n in (BASELINE, "sgpo")]
@@ -181,7 +183,7 @@ def draw_figures(
             if curves:
                 figure = plots.bands_by_step(curves, _LABELS[kind], smooth)
                 draw(f"{kind}-{group}", figure, f"{FIGURES[kind]} Rows: {group}s.")
-        after = {name: _by_family(_answers(out, name, seeds)) for name in shown}
+        after = {name: gained[name] for name in shown}
         figure = plots.gain_by_difficulty(before, after, SURE_AND_WRONG)
         draw(f"gain-{group}", figure, f"{FIGURES['gain']} Rows: {group}s.")
     for name in [n for n in ("base", BASELINE, "sgpo") if n == "base" or n in names]:
@@ -211,10 +213,8 @@ def _by_family(runs: list) -> dict[str, float]:
 
 
 def _sum_of(tables: list[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]:
-    total: dict[str, dict[str, int]] = {}
+    total: dict[str, Counter[str]] = {}
     for table in tables:
         for family, row in table.items():
-            for plan, count in row.items():
-                total.setdefault(family, {}).setdefault(plan, 0)
-                total[family][plan] += count
+            total.setdefault(family, Counter()).update(row)
     return total

@@ -64,6 +64,7 @@ def fitting_plans(family: Family) -> tuple[Plan, ...]:
 
 
 def _fitting_plans(family: Family) -> tuple[Plan, ...]:
+    # By itself for practice stories, which are too many to keep the plans of.
     plans: list[tuple[Plan, str]] = [((), CLAUSES[family.start].unit)]
     for index, name in enumerate(family.clauses):
         plans += [  # beside the plans that leave this clause out
@@ -283,17 +284,17 @@ def pretraining_stream(seed: int, practice_share: float = PRACTICE_SHARE) -> Ite
     generator = random.Random(f"pretraining {seed}")
     families = families_of("train")
     while True:
-        if practice := generator.random() < practice_share:
+        if generator.random() < practice_share:
             family, plan, numbers = _practice(generator)
+            guided, names = True, NAMES
         else:
             family = generator.choice(families)
             numbers = generator.choice(_numbers(family, "train"))
-        guided = practice or generator.random() < 0.5
-        if not practice:
+            guided, names = generator.random() < 0.5, _names(family)[1]
             fitting = fitting_plans(family)
             plan = generator.choice(fitting) if guided else taught_plan(family, generator)
         wordings = tuple(generator.randrange(SEEN_WORDINGS) for _ in range(len(numbers) + 1))
-        name = generator.choice(NAMES if practice else _names(family)[1])
+        name = generator.choice(names)
         yield Problem(
             id="",
             question=write_story(family, numbers, name, generator.choice(ITEMS), wordings),
@@ -309,9 +310,10 @@ def _practice(generator: random.Random) -> tuple[Family, Plan, tuple[int, ...]]:
     """A random story, a plan that fits it, and numbers for which this plan works."""
     while True:
         family = _practice_family(generator)
-        if family is None:
+        plans = () if _is_kept(family) else _fitting_plans(family)
+        if not plans:
             continue
-        plan = generator.choice(_fitting_plans(family))
+        plan = generator.choice(plans)
         ranges = [CLAUSES[name].numbers for name in (family.start, *family.clauses)]
         for _ in range(200):
             numbers = tuple(generator.choice(numbers) for numbers in ranges)
@@ -319,12 +321,9 @@ def _practice(generator: random.Random) -> tuple[Family, Plan, tuple[int, ...]]:
                 return family, plan, numbers
 
 
-def _practice_family(generator: random.Random) -> Family | None:
-    """A story of one to four random clauses; None where it is one that is kept for a split.
-
-    No family's own chain, and no story that has all clauses of a `composed` one.
-    """
-    seen = [family for family in FAMILIES.values() if family.kind == "seen"]
+def _practice_family(generator: random.Random) -> Family:
+    """A story of one to four random clauses of the `train` families."""
+    seen = families_of("train")
     start = generator.choice(sorted({family.start for family in seen}))
     names = sorted({name for family in seen for name in family.clauses})
     units, clauses = {CLAUSES[start].unit}, []
@@ -335,11 +334,14 @@ def _practice_family(generator: random.Random) -> Family | None:
         clauses.append(generator.choice(fitting))
         units |= {made for unit in units for _, made in _allowed(unit, CLAUSES[clauses[-1]])}
     asks = generator.choice(sorted(units & set(QUESTIONS)) or [""])
-    family = Family("practice", generator.choice(seen).problem_type, start, tuple(clauses), asks)
-    composed = [set(f.clauses) for f in FAMILIES.values() if f.kind == "composed"]
-    kept = any(clauses <= set(family.clauses) for clauses in composed)
-    known = any((start, family.clauses) == (f.start, f.clauses) for f in FAMILIES.values())
-    return None if kept or known or not _fitting_plans(family) else family
+    return Family("practice", generator.choice(seen).problem_type, start, tuple(clauses), asks)
+
+
+def _is_kept(practice: Family) -> bool:
+    """Whether it is a family's own chain, or has all clauses of a `composed` one."""
+    own = any((practice.start, practice.clauses) == (f.start, f.clauses) for f in FAMILIES.values())
+    told = set(practice.clauses)
+    return own or any(told.issuperset(family.clauses) for family in families_of("composed"))
 
 
 @cache

@@ -21,12 +21,11 @@ from .compare import (
     values_of,
 )
 from .evaluation import evaluate, transfer_table
-from .make_tiny import MAX_NEW_TOKENS, settings_for
+from .make_tiny import MAX_NEW_TOKENS
 from .mini_gsm import make_problems
 from .rollout import sample, strategy_kl
-from .rows import MEASURED_EVERY
+from .rows import on_mini_gsm
 from .student import Student, load_student
-from .training import Config
 
 METHODS_COMPARED = ("grpo", "sgpo")  # the last is measured against the first
 
@@ -49,12 +48,7 @@ def run_and_report(
     out = Path(out)
     begin = time.perf_counter()
     hard = hard_families(student)
-    configs = {}
-    for method in methods:
-        settings = {"evaluate_every": MEASURED_EVERY, **settings_for("mini-gsm", method)}
-        if steps is not None:
-            settings["steps"] = steps
-        configs[method] = Config(student=student, method=method, **settings)
+    configs = {method: on_mini_gsm({"method": method}, student, steps) for method in methods}
     compare(configs, seeds, out, EVALUATED)
     rows = comparison_rows(out, methods, seeds, EVALUATED, hard)
     (out / "comparison.json").write_text(json.dumps(rows, indent=1) + "\n")

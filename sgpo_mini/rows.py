@@ -70,9 +70,11 @@ def config_of(name: str, student: str = "tiny", steps: int | None = None) -> Con
     """The configuration of a row on mini-GSM; ValueError, naming all rows, where there is none."""
     if name not in ROWS:
         raise ValueError(f"methods must be some of {', '.join(ROWS)}, not {name!r}")
-    settings = ROWS[name].settings
-    settings = settings_for("mini-gsm", settings["method"]) | settings
-    settings = {"evaluate_every": MEASURED_EVERY} | settings
-    if steps is not None:
-        settings["steps"] = steps
-    return Config(student=student, **settings)
+    return on_mini_gsm(ROWS[name].settings, student, steps)
+
+
+def on_mini_gsm(settings: dict[str, Any], student: str, steps: int | None = None) -> Config:
+    """A method's configuration on mini-GSM: these settings, else the ones chosen for the method."""
+    chosen = {"evaluate_every": MEASURED_EVERY, **settings_for("mini-gsm", settings["method"])}
+    asked = {} if steps is None else {"steps": steps}
+    return Config(**{**chosen, **settings, **asked, "student": student})

@@ -1,6 +1,7 @@
 """What several test files share: a quiet environment, and where real data may lie."""
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -36,3 +37,21 @@ def gsm8k_dir() -> Path:
 def tokenizer_dir() -> Path:
     """The folder of the real Qwen2.5 tokenizer."""
     return _folder("SGPO_TOKENIZER_DIR")
+
+
+@pytest.fixture
+def run(capsys):
+    """Call the command line: (exit status, standard output, standard error without bars)."""
+
+    def call(*arguments) -> tuple[int, str, str]:
+        from sgpo_mini.__main__ import main  # after the environment above is set
+
+        capsys.readouterr()
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            status = end.code
+        out, err = capsys.readouterr()
+        return status, out, re.sub(r"[^\n]*\r", "", err)
+
+    return call

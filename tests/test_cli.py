@@ -70,22 +70,6 @@ def own_folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def run(capsys):
-    """Call the command line: (exit status, standard output, standard error without bars)."""
-
-    def call(*arguments) -> tuple[int, str, str]:
-        capsys.readouterr()
-        try:
-            status = main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            status = end.code
-        out, err = capsys.readouterr()
-        return status, out, re.sub(r"[^\n]*\r", "", err)
-
-    return call
-
-
-@pytest.fixture
 def refused(run):
     """Call what has to be refused: the one sentence."""
 

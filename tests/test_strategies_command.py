@@ -1,7 +1,6 @@
 """`python -m sgpo_mini strategies`: every source, stopping and going on, looking and measuring."""
 
 import json
-import re
 import shlex
 import shutil
 import signal
@@ -19,7 +18,7 @@ from small_world import STRATEGY, fresh_student
 from teacher_server import STRATEGIES, Raw, completion, good, problems, serving
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
-from sgpo_mini.__main__ import _parser, main
+from sgpo_mini.__main__ import _parser
 from sgpo_mini.mini_gsm import make_problems
 from sgpo_mini.strategies import Strategy, leaks, load_strategies
 from sgpo_mini.student import save_student
@@ -41,19 +40,9 @@ def own_folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def run(capsys):
-    """Call the command: (exit status, standard output, standard error without bars)."""
-
-    def call(*arguments) -> tuple[int, str, str]:
-        capsys.readouterr()
-        try:
-            status = main(["strategies", *(str(argument) for argument in arguments)])
-        except SystemExit as end:
-            status = end.code
-        out, err = capsys.readouterr()
-        return status, out, re.sub(r"[^\n]*\r", "", err)
-
-    return call
+def run(run):
+    """Call this command: (exit status, standard output, standard error without bars)."""
+    return lambda *arguments: run("strategies", *arguments)
 
 
 def write_problems(path: str = "data.jsonl", count: int = 3) -> str:
