@@ -71,7 +71,7 @@ def evaluate(
     top_p: float = 1.0,
     max_new_tokens: int = 256,
     reward: Reward = numeric_reward,
-    batch_size: int = 256,
+    batch_size: int = 128,
     seed: int = 0,
     progress: str | None = None,
 ) -> Evaluation:

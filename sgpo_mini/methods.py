@@ -60,9 +60,9 @@ def collect(
     count = len(problems)
     prompts = [student.prompt_ids(p.question) for p in problems]
     metrics = dict.fromkeys(
-        ("reward", "p_auto", "completion_tokens", "truncated", "groups_without_signal", "p_guide")
+        ("reward", "p_auto", "completion_tokens", "truncated", "entropy", "groups_without_signal")
     )
-    metrics |= {"alpha": 0.0, "alpha_applied": 0.0, "empty_c": None}
+    metrics |= {"p_guide": None, "alpha": 0.0, "alpha_applied": 0.0, "empty_c": None}
     experience = Experience(problems, prompts, metrics)
     if config.method == "sft":
         _give(student, experience, range(count), config)
@@ -85,6 +85,7 @@ def collect(
         "p_auto": p_auto.mean().item(),
         "completion_tokens": autonomous.mask.sum(dim=1).mean().item(),
         "truncated": autonomous.truncated.float().mean().item(),
+        "entropy": _mean_entropy(autonomous),
         "groups_without_signal": (rewards == rewards[:, :1]).all(dim=1).float().mean().item(),
     }
     advantages = group_advantages(rewards)  # (P, G1)
@@ -105,7 +106,7 @@ def collect(
     experience.advantages = advantages.flatten()
     if config.updates_per_batch > 1:
         with torch.no_grad():
-            experience.old_logps, _ = score(
+            experience.old_logps = score(
                 student, prompts, autonomous, temperature=config.temperature
             )
     return experience
@@ -137,8 +138,10 @@ def _choose_what_to_distill(
     else:
         alpha = torch.full_like(p_auto, config.fixed_alpha)
     experience.alpha = alpha
+    # Where α is 0 there is nothing to learn, and so nothing to choose.
+    learnt = correct & (alpha > 0).unsqueeze(1)  # (P, G2)
     experience.targets = choose_targets(
-        student, experience.autonomous_prompts, guided, correct, config
+        student, experience.autonomous_prompts, guided, learnt, config
     )
     applied = alpha * correct.any(dim=1) * config.strategy_distillation
     experience.metrics |= {
@@ -165,13 +168,14 @@ def choose_targets(
     if not config.strategy_distillation or not correct.any():
         return None
     group2 = correct.shape[1]
-    candidates = correct.flatten().nonzero().squeeze(1)  # only these have to be scored
     logps = torch.zeros_like(guided.mask)
     if config.select_target:
-        scored, _ = score(
-            student, autonomous_prompts, guided.select(candidates), temperature=config.temperature
-        )
-        logps[candidates, : scored.shape[1]] = scored
+        rivals = correct & (correct.sum(dim=1, keepdim=True) > 1)  # only these have to be scored
+        candidates = rivals.flatten().nonzero().squeeze(1)
+        if len(candidates):
+            part = guided.select(candidates)
+            scored = score(student, autonomous_prompts, part, temperature=config.temperature)
+            logps[candidates, : scored.shape[1]] = scored
     else:
         logps[:, 0] = torch.rand(len(logps)).to(logps)  # the highest of random numbers is a draw
     chosen = []
@@ -192,10 +196,10 @@ def accumulate_gradient(
     In micro-batches of `config.micro_batch` sequences, each with its share of the mean, so that the
     gradient is the same as that of one batch.
     """
-    metrics = {"grpo_loss": 0.0, "entropy": None}
+    metrics = {"grpo_loss": 0.0}
     metrics |= {"distillation_loss": 0.0, "kl": 0.0, "masked_by_delta": 0.0}
-    if experience.autonomous is not None:
-        metrics |= _explore(student, experience, config, scale)
+    if experience.autonomous is not None and config.autonomous_grpo:
+        metrics["grpo_loss"] = _explore(student, experience, config, scale)
     if experience.targets is not None:
         metrics |= _distill(student, experience, config, scale)
     loss = metrics["grpo_loss"] + metrics["distillation_loss"]
@@ -205,35 +209,37 @@ def accumulate_gradient(
     return {"loss": loss, **metrics}
 
 
-def _explore(student: Student, experience: Experience, config: Config, scale: Scale) -> dict:
+def _explore(student: Student, experience: Experience, config: Config, scale: Scale) -> float:
     """L_GRPO; LUFFY's own rollouts: -A · ratio, without a clip."""
     rollouts, count = experience.autonomous, len(experience.advantages)
     if experience.given_advantages is not None:
         count += len(experience.given_advantages)  # they belong to the groups
     luffy = config.method == "luffy"
     clip = (float("inf"),) * 2 if luffy else (config.clip_low, config.clip_high)
-    all_tokens = rollouts.mask.sum()
-    total, entropy = 0.0, 0.0
-    for rows in _micro_batches(len(rollouts.rows), config.micro_batch):
+    # A rollout whose advantage is 0 has neither loss nor gradient: it costs nothing, but counts.
+    signal = experience.advantages.nonzero().squeeze(1).tolist()
+    total = 0.0
+    for places in _micro_batches(len(signal), config.micro_batch):
+        rows = [signal[place] for place in places]
         part = rollouts.select(rows)
-        width = part.tokens.shape[1]
-        with torch.set_grad_enabled(config.autonomous_grpo):
-            logps, entropies = score(
-                student, experience.autonomous_prompts, part, temperature=config.temperature
-            )
-            old = experience.old_logps
-            loss = grpo_loss(
-                logps,
-                logps.detach() if old is None else old[rows, :width],
-                experience.advantages[rows],
-                part.mask,
-                *clip,
-            ) * (len(rows) / count)  # the groups are of one size: mean over problems
-        if config.autonomous_grpo:
-            scale(loss).backward()
-            total += loss.item()
-        entropy += (entropies.sum() / all_tokens).item()
-    return {"grpo_loss": total, "entropy": entropy}
+        logps = score(student, experience.autonomous_prompts, part, temperature=config.temperature)
+        old = experience.old_logps
+        loss = grpo_loss(
+            logps,
+            logps.detach() if old is None else old[rows, : logps.shape[1]],
+            experience.advantages[rows],
+            part.mask,
+            *clip,
+        ) * (len(rows) / count)  # the groups are of one size: mean over problems
+        scale(loss).backward()
+        total += loss.item()
+    return total
+
+
+def _mean_entropy(rollouts: Rollouts) -> float:
+    """Of the policy on its own tokens, in nats a token."""
+    inside = rollouts.mask.bool()
+    return rollouts.entropies[inside].mean().item()
 
 
 def _distill(student: Student, experience: Experience, config: Config, scale: Scale) -> dict:
@@ -244,7 +250,7 @@ def _distill(student: Student, experience: Experience, config: Config, scale: Sc
     for rows in _micro_batches(len(targets.rows), config.micro_batch):
         part = targets.select(rows)
         if config.sft_on_target:
-            logps, _ = score(student, experience.autonomous_prompts, part)
+            logps = score(student, experience.autonomous_prompts, part)
             losses = negative_log_likelihood(logps, part.mask)  # (B,)
         else:
             kl = strategy_kl(
@@ -278,7 +284,7 @@ def _imitate(student: Student, experience: Experience, config: Config, scale: Sc
         part = experience.given.select(rows)
         # LUFFY's π is the policy that samples; SFT teaches the model itself.
         temperature = config.temperature if luffy else 1.0
-        logps, _ = score(student, experience.autonomous_prompts, part, temperature=temperature)
+        logps = score(student, experience.autonomous_prompts, part, temperature=temperature)
         if luffy:
             losses = policy_shaping_loss(logps, experience.given_advantages[rows], part.mask)
         else:
@@ -290,5 +296,5 @@ def _imitate(student: Student, experience: Experience, config: Config, scale: Sc
 
 
 def _micro_batches(count: int, size: int) -> list[list[int]]:
-    size = size or count
+    size = size or max(count, 1)
     return [list(range(start, min(start + size, count))) for start in range(0, count, size)]

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import Cache, GenerationConfig
+from transformers import Cache
 
-from .losses import forward_kl, in_chunks, reverse_kl, token_entropy, token_logps
+from .decoding import decode
+from .losses import forward_kl, in_chunks, reverse_kl, token_logps
 from .problems import Problem, Reward
 from .student import Student
 
@@ -32,18 +33,37 @@ class Rollouts:
     mask: Tensor  # (B, T), 1.0 on a completion's tokens, its stop token included
     truncated: Tensor  # (B,), True where the length limit cut the completion off
     texts: list[str]
+    entropies: Tensor | None = None  # (B, T), nats: of the distributions sampled from
 
     def select(self, indices: Sequence[int]) -> "Rollouts":
         """The chosen completions, their padding trimmed to the longest of them."""
         chosen = torch.as_tensor(indices, dtype=torch.long, device=self.rows.device)
         length = max(int(self.mask[chosen].sum(dim=1).max()), 1) if len(chosen) else 0
+        return self._cut(chosen, length)
+
+    def _cut(self, chosen: Tensor, length: int) -> "Rollouts":
         return Rollouts(
             self.rows[chosen],
             self.tokens[chosen, :length],
             self.mask[chosen, :length],
             self.truncated[chosen],
             [self.texts[index] for index in chosen.tolist()],
+            None if self.entropies is None else self.entropies[chosen, :length],
         )
+
+    def distinct(self) -> tuple["Rollouts", Tensor]:
+        """The completions without repetitions, and the place (B,) of each among them.
+
+        A group often writes the same solution several times. Its tokens need to be computed once:
+        the gradient of the copies adds up in it.
+        """
+        # What stands in the padding must not make two of one.
+        tokens = torch.where(self.mask.bool(), self.tokens, -1)
+        keys = torch.cat([self.rows.unsqueeze(1), tokens], dim=1)
+        kinds, places = keys.unique(dim=0, return_inverse=True)
+        first = places.new_full((len(kinds),), len(places))
+        first.scatter_reduce_(0, places, torch.arange(len(places), device=places.device), "amin")
+        return self._cut(first, self.tokens.shape[1]), places
 
 
 @torch.no_grad()
@@ -67,30 +87,18 @@ def sample(
     """
     sizes = torch.as_tensor(group_size, device=student.device).expand(len(prompts))  # (P,)
     rows = torch.arange(len(prompts), device=student.device).repeat_interleave(sizes)  # (B,)
-    sampling = temperature > 0
-    shape = {"temperature": temperature, "top_p": top_p, "top_k": 0, "min_p": 0.0}
-    shape |= {"typical_p": 1.0, "epsilon_cutoff": 0.0, "eta_cutoff": 0.0}
     with student.autocast(), _keeping_caches(student):
         cache, ids, mask = _prefill(student, prompts)
-        cache.batch_select_indices(rows)
-        length = ids.shape[1]
-        output = student.causal_model.generate(
-            ids[rows],
-            attention_mask=mask[rows],
-            past_key_values=cache,
-            generation_config=GenerationConfig(
-                max_new_tokens=max_new_tokens,
-                do_sample=sampling,
-                **(shape if sampling else {}),  # greedy: `generate` warns of what has no effect
-                repetition_penalty=1.0,
-                no_repeat_ngram_size=0,
-                num_beams=1,
-                eos_token_id=list(student.stop_ids),
-                pad_token_id=student.pad_id,
-                use_cache=True,
-            ),
+        tokens, entropies = decode(  # (B, T) each
+            student,
+            cache,
+            ids[:, -1],
+            mask,
+            rows,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_p=top_p,
         )
-    tokens = output[:, length:]  # (B, T)
     # A completion ends with its first stop token. The mask is made from that length, and not by
     # comparing tokens with pad: where pad is a stop token too, that would erase the end itself.
     stops = torch.isin(tokens, torch.tensor(student.stop_ids, device=tokens.device))
@@ -100,7 +108,7 @@ def sample(
     mask = (torch.arange(tokens.shape[1], device=tokens.device) < lengths.unsqueeze(1)).float()
     ends = torch.where(finished, first_stop, tokens.shape[1]).tolist()
     texts = [student.decode(row[:end]) for row, end in zip(tokens.tolist(), ends, strict=True)]
-    return Rollouts(rows, tokens, mask, ~finished, texts)
+    return Rollouts(rows, tokens, mask, ~finished, texts, entropies)
 
 
 def given_rollouts(student: Student, texts: Sequence[str], rows: Sequence[int]) -> Rollouts:
@@ -134,25 +142,26 @@ def rewards_of(rollouts: Rollouts, problems: Sequence[Problem], reward: Reward) 
 
 def score(
     student: Student, prompts: Sequence[Prompt], rollouts: Rollouts, *, temperature: float = 1.0
-) -> tuple[Tensor, Tensor]:
-    """Log-probability of every token of the rollouts after `prompts`, and the policy's entropy.
+) -> Tensor:
+    """Log-probability of every token of the rollouts after `prompts`.
 
     The prompts need not be those that the rollouts were sampled from: guided trajectories are
     scored after the autonomous prompt. Logits are divided by the rollout temperature, so that the
-    probabilities are those of sampling. Returns two (B, T) in nats, 0 on padding.
+    probabilities are those of sampling. Returns (B, T) in nats, 0 on padding.
     """
+    distinct, places = rollouts.distinct()
 
-    def compute(states: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    def compute(states: Tensor, tokens: Tensor) -> Tensor:
         logits = student.head(states)  # (n, V)
-        # Raised before the division, as `generate` does: in half precision it would round.
+        # Raised before the division, as in sampling: in half precision it would round.
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
-        return token_logps(logits, tokens), token_entropy(logits.detach())
+        return token_logps(logits, tokens)
 
     with student.autocast():
-        states = completion_states(student, prompts, rollouts)  # (N, H)
-        inside = rollouts.mask.bool()
-        values = in_chunks(compute, states, rollouts.tokens[inside], size=chunk_size(student))
-    return tuple(_unflatten(value, inside) for value in values)
+        states = completion_states(student, prompts, distinct)  # (N, H)
+        inside = distinct.mask.bool()
+        logps = in_chunks(compute, states, distinct.tokens[inside], size=chunk_size(student))
+    return _unflatten(logps, inside)[places]
 
 
 def strategy_kl(

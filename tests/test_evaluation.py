@@ -74,7 +74,7 @@ def test_guided_answers_are_given_with_the_strategy_and_unguided_ones_without(st
     unguided = evaluate(student, PROBLEMS, samples=64, temperature=1.0, **SETTINGS)
     assert not unguided.guided
     long, short, middle = unguided.accuracies
-    assert long == short == 0.0 and 0.3 < middle < 0.7
+    assert max(long, short) < 0.1 and 0.3 < middle < 0.7
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 256])

@@ -69,10 +69,37 @@ def experience_of(student, settings, given_problems=None, reward=even_reward):
 
 def own_loss(student, experience, weight) -> torch.Tensor:
     """Σ over own rollouts of weight(A, log π) averaged over their tokens."""
-    logps, _ = score(student, experience.autonomous_prompts, experience.autonomous)
+    logps = score(student, experience.autonomous_prompts, experience.autonomous)
     mask = experience.autonomous.mask
     losses = weight(experience.advantages.unsqueeze(1), logps) * mask
     return (losses.sum(dim=1) / mask.sum(dim=1)).sum()
+
+
+def test_rollouts_without_an_advantage_cost_nothing_and_change_nothing(student, monkeypatch):
+    """Groups that all fail or all succeed have no gradient, so they are not computed."""
+    settings = config(method="grpo", max_new_tokens=40)  # 7 rollouts
+    experience = experience_of(student, settings, reward=right_rollouts(0, 3, 7, 5))
+    read, real = [], methods.score
+
+    def recording(student, prompts, rollouts, **more):
+        read.extend(rollouts.rows.tolist())
+        return real(student, prompts, rollouts, **more)
+
+    monkeypatch.setattr(methods, "score", recording)
+    measured = accumulate_gradient(student, experience, settings)
+    gradient = gradient_of(student)
+    assert set(read) == {1, 3} and len(read) == 14
+    loss = own_loss(student, experience, lambda a, logp: -a * (logp - logp.detach()).exp()) / 28
+    loss.backward()
+    assert_same_gradient(gradient, gradient_of(student))
+    assert measured["loss"] == pytest.approx(loss.item(), abs=1e-6)
+
+
+def test_where_no_group_has_a_signal_nothing_is_learnt(student):
+    settings = config(method="grpo", max_new_tokens=40, steps=2)
+    before = weights_of(student)
+    train(student, problems(4), settings, reward=lambda text, given_problem: 0.0)
+    assert same_weights(weights_of(student), before)
 
 
 # SFT
@@ -272,7 +299,7 @@ def test_sft_on_the_targets_is_their_weighted_log_likelihood_without_the_strateg
     experience = experience_of(student, settings)
     measured = accumulate_gradient(student, experience, settings)
     gradient = gradient_of(student)
-    logps, _ = score(student, experience.autonomous_prompts, experience.targets)
+    logps = score(student, experience.autonomous_prompts, experience.targets)
     mask = experience.targets.mask
     means = -(logps * mask).sum(dim=1) / mask.sum(dim=1)
     loss = (experience.alpha[experience.targets.rows] * means).sum() / 4
@@ -280,6 +307,20 @@ def test_sft_on_the_targets_is_their_weighted_log_likelihood_without_the_strateg
     assert_same_gradient(gradient, gradient_of(student))
     assert measured["distillation_loss"] == pytest.approx(loss.item(), abs=1e-5)
     assert measured["kl"] is None and measured["masked_by_delta"] is None
+
+
+def test_problems_of_weight_zero_have_no_target(student):
+    """α is 0 where the strategy does harm: its trajectories are neither scored nor learnt."""
+    # Four autonomous rollouts, then three guided ones: p0 and p1 are solved alone, and once with
+    # the strategy; p2 and p3 only with it.
+    right = {"p0": [1, 1, 1, 1, 1, 0, 0], "p2": [0, 0, 0, 0, 1, 1, 1]}
+    rewards = {
+        name: iter(right["p0" if name < "p2" else "p2"]) for name in ("p0", "p1", "p2", "p3")
+    }
+    settings = config(alpha0=1.0, max_new_tokens=40)
+    experience = experience_of(student, settings, reward=lambda text, q: float(next(rewards[q.id])))
+    assert experience.alpha[:2].tolist() == [0, 0] and (experience.alpha[2:] > 0).all()
+    assert experience.targets.rows.tolist() == [2, 3]
 
 
 # Controls

@@ -156,13 +156,13 @@ def test_completions_end_with_a_stop_token_that_is_scored_and_not_read(student, 
     assert 0 < drawn.truncated.sum() < len(lengths)
     assert not any("<|im_end|>" in text for text in drawn.texts)
     with torch.no_grad():
-        logps, entropies = score(student, prompts, drawn)
+        logps = score(student, prompts, drawn)
         logits = student.model(input_ids=torch.tensor([prompts[0] + drawn.tokens[0].tolist()]))
     by_hand = logits.logits[0, len(prompts[0]) - 1 : -1].log_softmax(-1)
     n = int(lengths[0])
     expected = by_hand.gather(-1, drawn.tokens[0].unsqueeze(-1)).squeeze(-1)[:n]
     torch.testing.assert_close(logps[0, :n], expected, atol=1e-4, rtol=1e-4)
-    assert entropies.max() > 5.0  # nats: spread over a vocabulary of 152,064
+    assert drawn.entropies.max() > 5.0  # nats: spread over a vocabulary of 152,064
 
 
 def largest_head_output(student, work) -> int:
@@ -184,7 +184,7 @@ def test_log_probabilities_and_kl_never_hold_all_logits(student, problems, monke
     monkeypatch.setattr(rollout, "_CHUNK_NUMBERS", 10 * VOCABULARY)
 
     def work():
-        logps, _ = score(student, autonomous, drawn)
+        logps = score(student, autonomous, drawn)
         kl = strategy_kl(student, guided, autonomous, drawn)
         (logps.sum() + kl.sum()).backward()
         student.model.zero_grad()
@@ -235,7 +235,7 @@ def test_three_steps_resuming_and_evaluating(model_folder, problems, tmp_path, l
     prompts = [student.prompt_ids(p.question) for p in problems]
     drawn = sample(student, prompts, 1, max_new_tokens=4)
     with torch.no_grad():
-        assert torch.equal(score(saved, prompts, drawn)[0], score(student, prompts, drawn)[0])
+        assert torch.equal(score(saved, prompts, drawn), score(student, prompts, drawn))
     for guided in (False, True):
         result = evaluate(
             saved,

@@ -6,9 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 import transformers
+from plain_decoding import generate
 from torch import Tensor
 
 from sgpo_mini import rollout
+from sgpo_mini.decoding import draw
+from sgpo_mini.losses import token_entropy
 from sgpo_mini.problems import Problem
 from sgpo_mini.rollout import Rollouts, completion_states, rewards_of, sample, score, strategy_kl
 from sgpo_mini.student import Student, load_student, new_student, save_student
@@ -195,8 +198,8 @@ def test_groups_stand_side_by_side_and_each_answers_its_own_prompt(student):
     drawn = sample(student, PROMPTS, 40, max_new_tokens=3)
     assert drawn.rows.tolist() == [row for row in range(3) for _ in range(40)]
     assert len(drawn.texts) == len(drawn.tokens) == len(drawn.mask) == len(drawn.truncated) == 120
-    logps, _ = score(student, PROMPTS, drawn)
-    swapped, _ = score(student, [PROMPTS[1], PROMPTS[2], PROMPTS[0]], drawn)
+    logps = score(student, PROMPTS, drawn)
+    swapped = score(student, [PROMPTS[1], PROMPTS[2], PROMPTS[0]], drawn)
     if student.causal_model.config.model_type != "gemma2":  # all but uniform
         assert logps.sum() > swapped.sum()  # likelier after their own prompt than after others
 
@@ -209,6 +212,74 @@ def test_greedy_tokens_equal_plain_generate_on_each_prompt_alone(student):
             prompt, attention_mask=torch.ones_like(prompt), do_sample=False, max_new_tokens=8
         )
         assert completion == alone[0, prompt.shape[1] :].tolist()
+
+
+@pytest.mark.parametrize(
+    "temperature, top_p", [(0.0, 1.0), (1.0, 1.0), (0.7, 1.0), (1.3, 0.8)], ids=str
+)
+def test_the_tokens_are_those_of_generate(student, temperature, top_p):
+    settings = {"max_new_tokens": 12, "temperature": temperature, "top_p": top_p}
+    student = replace(student, stop_ids=SEVERAL_STOPS)
+    torch.manual_seed(5)
+    expected = generate(student, PROMPTS, 8, **settings)
+    torch.manual_seed(5)
+    drawn = sample(student, PROMPTS, 8, **settings)
+    assert completions_of(drawn) == expected
+    lengths = {len(completion) for completion in expected}
+    assert temperature == 0 or len(lengths) > 4, "rows must end at different times"
+
+
+def test_a_completion_does_not_depend_on_those_beside_it():
+    student = make_student()
+    torch.manual_seed(1)
+    together = completions_of(sample(student, PROMPTS, [3, 2, 2], max_new_tokens=10))
+    torch.manual_seed(1)
+    alone = completions_of(sample(student, PROMPTS[:1], 3, max_new_tokens=10))
+    assert together[:3] == alone
+
+
+def test_completions_that_have_ended_are_no_longer_computed():
+    student = replace(make_student(), stop_ids=SEVERAL_STOPS)
+    rows = []
+    hook = student.head.register_forward_hook(lambda m, i, output: rows.append(len(output)))
+    torch.manual_seed(0)
+    drawn = sample(student, PROMPTS, 40, max_new_tokens=100)
+    hook.remove()
+    unended = [int((drawn.mask.sum(dim=1) > step).sum()) for step in range(len(rows))]
+    assert rows[0] == 120 and rows == sorted(rows, reverse=True) and rows[-1] < 20
+    assert all(n <= computed <= n / (1 - 1 / 8) for n, computed in zip(unended, rows, strict=True))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_entropies_are_those_of_the_distributions_drawn_from(student, temperature):
+    torch.manual_seed(0)
+    drawn = sample(student, PROMPTS, 3, max_new_tokens=6, temperature=temperature)
+    with torch.no_grad():
+        for i, completion in enumerate(completions_of(drawn)):
+            logits = logits_by_hand(student, PROMPTS[drawn.rows[i]], completion)
+            close(drawn.entropies[i, : len(completion)], token_entropy(logits / temperature))
+
+
+def test_a_token_is_drawn_where_its_share_of_the_unit_interval_lies():
+    logits = torch.tensor([0.25, 0.0, 0.5, 0.25]).log()  # the second is banned
+    uniform = torch.tensor([0.0, 0.2499, 0.2501, 0.7499, 0.7501, 1 - 2**-24])
+    assert draw(logits.expand(6, 4), uniform).tolist() == [0, 0, 2, 2, 3, 3]
+
+
+def test_no_token_of_probability_zero_is_drawn_at_the_ends_of_the_interval():
+    torch.manual_seed(0)
+    logits = torch.randn(2000, 50)
+    logits[:, [0, 49]] = -torch.inf
+    for u in (0.0, 1 - 2**-24):
+        tokens = draw(logits, torch.full((2000,), u))
+        assert set(tokens.tolist()) <= set(range(1, 49))
+
+
+def test_top_p_draws_from_the_likeliest_tokens_alone():
+    logits = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
+    uniform = torch.linspace(0, 0.999, 1000)
+    counts = draw(logits.expand(1000, 4), uniform, top_p=0.8).bincount(minlength=4)
+    assert counts.tolist()[2:] == [0, 0] and abs(counts[0] / 1000 - 0.5 / 0.8) < 0.002
 
 
 def test_sampling_takes_its_random_numbers_from_torchs_global_generator():
@@ -287,10 +358,7 @@ def test_select_trims_the_padding_and_keeps_every_score(kind):
     assert chosen.texts == [whole.texts[i] for i in indices]
     assert completions_of(chosen) == [completions_of(whole)[i] for i in indices]
     with torch.no_grad():
-        for part, full in zip(
-            score(student, PROMPTS, chosen), score(student, PROMPTS, whole), strict=True
-        ):
-            close(part, full[indices, :3])
+        close(score(student, PROMPTS, chosen), score(student, PROMPTS, whole)[indices, :3])
 
 
 def test_select_of_nothing_is_empty():
@@ -304,14 +372,13 @@ def test_select_of_nothing_is_empty():
 def test_score_equals_a_plain_forward_pass_of_each_sequence_alone(student, temperature):
     rollouts = five_rollouts()
     with torch.no_grad():
-        logps, entropies = score(student, PROMPTS, rollouts, temperature=temperature)
+        logps = score(student, PROMPTS, rollouts, temperature=temperature)
         for i, completion in enumerate(completions_of(rollouts)):
             logits = logits_by_hand(student, PROMPTS[rollouts.rows[i]], completion) / temperature
             log_p = logits.log_softmax(-1)
             n = len(completion)
             close(logps[i, :n], log_p.gather(-1, torch.tensor([completion]).T).squeeze(-1))
-            close(entropies[i, :n], -(log_p.exp() * log_p).sum(-1))
-            assert not logps[i, n:].any() and not entropies[i, n:].any()
+            assert not logps[i, n:].any()
 
 
 def test_what_stands_in_the_padding_changes_nothing(student):
@@ -321,24 +388,24 @@ def test_what_stands_in_the_padding_changes_nothing(student):
     )
     padded_otherwise = replace(student, pad_id=9)  # the prompts' padding on the left
     with torch.no_grad():
-        for same in (score(student, PROMPTS, other), score(padded_otherwise, PROMPTS, rollouts)):
-            for actual, expected in zip(same, score(student, PROMPTS, rollouts), strict=True):
-                close(actual, expected, 1e-6)
+        expected = score(student, PROMPTS, rollouts)
+        close(score(student, PROMPTS, other), expected, 1e-6)
+        close(score(padded_otherwise, PROMPTS, rollouts), expected, 1e-6)
 
 
 def test_a_sequence_scores_the_same_whatever_else_is_in_the_batch(student):
     rollouts = five_rollouts()
     with torch.no_grad():
-        together, _ = score(student, PROMPTS, rollouts)
+        together = score(student, PROMPTS, rollouts)
         for i, completion in enumerate(completions_of(rollouts)):
-            alone, _ = score(student, PROMPTS, rollouts.select([i]))
+            alone = score(student, PROMPTS, rollouts.select([i]))
             close(alone[0], together[i, : len(completion)])
 
 
 def test_rollouts_of_one_token_are_scored(student):
     rollouts = rollouts_of([[1], [7]], [1, 0])
     with torch.no_grad():
-        logps, _ = score(student, PROMPTS, rollouts)
+        logps = score(student, PROMPTS, rollouts)
         expected = [
             logits_by_hand(student, PROMPTS[row], [token])[0].log_softmax(-1)[token]
             for row, token in ((1, 1), (0, 7))
@@ -351,13 +418,13 @@ def test_half_precision_scores_are_float32_and_close():
     half = replace(student, compute_dtype=torch.bfloat16)
     inside = rollouts.mask.bool()
     with torch.no_grad():
-        logps, entropies = score(half, PROMPTS, rollouts, temperature=0.7)
-        exact, _ = score(student, PROMPTS, rollouts, temperature=0.7)
+        logps = score(half, PROMPTS, rollouts, temperature=0.7)
+        exact = score(student, PROMPTS, rollouts, temperature=0.7)
         with half.autocast():
             logits = half.head(completion_states(half, PROMPTS, rollouts))
-    assert logps.dtype == entropies.dtype == torch.float32
+    assert logps.dtype == torch.float32
     close(logps, exact, 0.3)
-    # The temperature divides in float32, as it does when `generate` samples.
+    # The temperature divides in float32, as it does in sampling.
     log_p = (logits.float() / 0.7).log_softmax(-1)
     close(logps[inside], log_p.gather(-1, rollouts.tokens[inside].unsqueeze(-1)).squeeze(-1), 1e-6)
 
@@ -365,6 +432,29 @@ def test_half_precision_scores_are_float32_and_close():
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_model_that_does_more_to_its_logits_is_found_on_load(other_folders, name):
     assert load_student(other_folders[name], device="cpu").plain_head == OTHERS[name][2]
+
+
+def repeated_rollouts() -> Rollouts:
+    """As a group writes them: two completions twice, one of them also after another prompt."""
+    completions = [[7, 1], [9, 9, 5], [7, 1], [9, 9, 5], [7, 1, 5], [7, 1]]
+    return rollouts_of(completions, [2, 0, 2, 0, 2, 1])
+
+
+def test_equal_completions_of_a_prompt_are_computed_once(monkeypatch):
+    rollouts = repeated_rollouts()
+    distinct, places = rollouts.distinct()
+    assert len(distinct.rows) == 4 and places.tolist().count(places[0]) == 2
+    for i, place in enumerate(places.tolist()):
+        assert distinct.rows[place] == rollouts.rows[i]
+        assert completions_of(distinct)[place] == completions_of(rollouts)[i]
+    student = make_student()
+    value, gradients = value_and_gradients(student, "score", rollouts)
+    every = torch.arange(len(rollouts.rows))
+    monkeypatch.setattr(Rollouts, "distinct", lambda self: (self, every))
+    other_value, other_gradients = value_and_gradients(student, "score", rollouts)
+    close(value, other_value)
+    for name, gradient in gradients.items():
+        close(gradient, other_gradients[name])
 
 
 # Two ways to the same states
@@ -379,7 +469,7 @@ def checkpointing(student: Student) -> Student:
 
 def objective(student: Student, what: str, rollouts: Rollouts) -> Tensor:
     if what == "score":
-        values, _ = score(student, PROMPTS, rollouts)
+        values = score(student, PROMPTS, rollouts)
     else:
         values = strategy_kl(student, GUIDED, PROMPTS, rollouts)
     return (values * torch.linspace(-1.0, 2.0, values.numel()).view(values.shape)).sum()
@@ -434,7 +524,7 @@ def test_under_gradient_checkpointing_samples_and_scores_still_use_the_prompt():
     drawn = sample(student, GUIDED, 2, max_new_tokens=6, temperature=0.0)
     assert completions_of(drawn) == completions_of(expected)
     with torch.no_grad():
-        close(score(student, PROMPTS, drawn)[0], score(plain, PROMPTS, drawn)[0])
+        close(score(student, PROMPTS, drawn), score(plain, PROMPTS, drawn))
     assert student.model.training
 
 

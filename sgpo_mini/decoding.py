@@ -1,0 +1,133 @@
+"""The decode loop: every completion gets its next token together, and leaves when it has ended.
+
+The reference is transformers' `generate` (`tests/plain_decoding.py`): the same tokens come out of
+both, greedy and sampled. This loop does less. Keys and values are written into memory that is set
+aside once, and a completion that has ended is no longer computed, where `generate` goes on with all
+rows until the longest is done.
+"""
+
+import torch
+from torch import Tensor
+from transformers import Cache
+from transformers.cache_utils import DynamicLayer
+from transformers.generation.logits_process import TopPLogitsWarper
+
+from .losses import token_entropy
+from .student import Student
+
+# Taking rows out copies the keys and values of those that stay: it waits until so many have ended.
+_ENDED_SHARE = 1 / 8
+
+
+def decode(
+    student: Student,
+    cache: Cache,
+    last: Tensor,
+    mask: Tensor,
+    rows: Tensor,
+    *,
+    max_new_tokens: int,
+    temperature: float,
+    top_p: float,
+) -> tuple[Tensor, Tensor]:
+    """Complete B prompts, up to the first stop token of each or `max_new_tokens`.
+
+    cache: keys and values of P prompts but their last tokens, `last` (P,); mask (P, L), 0 on the
+    padding at their left; rows (B,), which prompt each completion answers. Returns the tokens
+    (B, T), T being the longest completion, and the entropies in nats of the distributions they were
+    drawn from (before `top_p`), (B, T); what stands behind a stop token has no meaning.
+    """
+    reserve(cache, rows, max_new_tokens)
+    prompt_length = mask.shape[1]
+    mask = torch.cat([mask[rows], mask.new_ones(len(rows), max_new_tokens)], dim=1)
+    position = mask[:, :prompt_length].sum(dim=1, keepdim=True) - 1  # (B, 1), of the token read
+    stops = torch.tensor(student.stop_ids, device=last.device)
+    # A row of random numbers for every completion: which others are computed beside it, and until
+    # when, changes none of its draws.
+    uniform = torch.rand(len(rows), max_new_tokens, device=last.device)
+    tokens = torch.full((len(rows), max_new_tokens), student.pad_id, device=last.device)
+    entropies = torch.zeros(tokens.shape, device=last.device)
+    going = torch.arange(len(rows), device=last.device)  # the completions still computed
+    ended = torch.zeros(len(rows), dtype=torch.bool, device=last.device)  # those of them that ended
+    token, length = last[rows], 0
+    while length < max_new_tokens and not ended.all():
+        states, _ = student.hidden_states(
+            input_ids=token.unsqueeze(1),
+            attention_mask=mask[:, : prompt_length + length],
+            position_ids=position,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        logits = student.head(states[:, -1])  # (B', V), in float32 before the division
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if temperature > 0:
+            logits = logits / temperature
+            entropies[going, length] = token_entropy(logits)
+            token = draw(logits, uniform[going, length], top_p)
+        else:
+            token = logits.argmax(dim=-1)
+        tokens[going, length] = token
+        ended |= torch.isin(token, stops)
+        position, length = position + 1, length + 1
+        if ended.sum() > _ENDED_SHARE * len(going):
+            stay = (~ended).nonzero().squeeze(1)
+            cache.batch_select_indices(stay)
+            going, token, position = going[stay], token[stay], position[stay]
+            mask, ended = mask[stay], ended[stay]
+    return tokens[:, :length], entropies[:, :length]
+
+
+def draw(logits: Tensor, uniform: Tensor, top_p: float = 1.0) -> Tensor:
+    """One token a row by inverting its cumulative distribution: a uniform number in, a token out.
+
+    logits (B, V), uniform (B,) in [0, 1). Returns (B,). A token of probability 0 is never drawn.
+    """
+    if top_p < 1:
+        logits = TopPLogitsWarper(top_p)(None, logits)
+    cumulative = logits.softmax(dim=-1).cumsum(dim=-1)  # (B, V)
+    # The sum of all is 1 but for rounding, so the number is stretched to it, and kept below it.
+    total = cumulative[:, -1:]
+    below = torch.minimum(uniform.unsqueeze(1) * total, total.nextafter(torch.zeros_like(total)))
+    return torch.searchsorted(cumulative, below, right=True).squeeze(1)
+
+
+def reserve(cache: Cache, rows: Tensor, room: int) -> None:
+    """Repeat a cache of P prompts for their completions, `rows` (B,), with room for new tokens."""
+    for index, layer in enumerate(cache.layers):
+        if type(layer) is DynamicLayer:
+            cache.layers[index] = _ReservedLayer(layer, rows, room)
+        else:  # a sliding window is short, and keeps its own books
+            layer.batch_select_indices(rows)
+
+
+class _ReservedLayer(DynamicLayer):
+    """Keys and values (B, heads, length, D) in memory for `room` more, written in place."""
+
+    def __init__(self, layer: DynamicLayer, rows: Tensor, room: int):
+        super().__init__()
+        self.is_initialized = True
+        self.dtype, self.device = layer.keys.dtype, layer.keys.device
+        self.stores = [self._with_room(layer.keys[rows], room)]
+        self.stores += [self._with_room(layer.values[rows], room)]
+        self._view(layer.keys.shape[-2])
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs):
+        begin, end = self.keys.shape[-2], self.keys.shape[-2] + key_states.shape[-2]
+        for store, new in zip(self.stores, (key_states, value_states), strict=True):
+            store[:, :, begin:end] = new
+        self._view(end)
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        self.stores = [store[indices] for store in self.stores]
+        self._view(self.keys.shape[-2])
+
+    def _view(self, length: int) -> None:
+        self.keys, self.values = (store[:, :, :length] for store in self.stores)
+
+    @staticmethod
+    def _with_room(states: Tensor, room: int) -> Tensor:
+        batch, heads, length, size = states.shape
+        store = states.new_empty(batch, heads, length + room, size)
+        store[:, :, :length] = states
+        return store
