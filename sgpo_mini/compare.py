@@ -302,9 +302,10 @@ def comparison_rows(
                 if names[1:]:
                     row["difference"], per_seed = gaps[names[-1]]
                     row |= {"per_seed": per_seed} if per_seed else {}
+                if len(seeds) > 1:
+                    row["accuracy_per_seed"] = {n: [mean(v) for v in values[n]] for n in names}
                 if names[2:]:
                     row["differences"] = {name: gap for name, (gap, _) in gaps.items()}
-                    row["differences_per_seed"] = {name: each for name, (_, each) in gaps.items()}
                 rows.append(row)
     return rows
 
