@@ -38,15 +38,16 @@ SETTINGS = {
 SFT_SETTINGS = {"sft_tokens_per_step": 1500, "evaluate_every": 20, "early_stop": 4}
 
 
-def settings_for(data: str, method: str) -> dict:
+def settings_for(data: str, method: str, given_solution: str = "expert_solution") -> dict:
     """The settings that a run on some data starts from: chosen ones on mini-GSM, else none."""
     if data != "mini-gsm":
         return {}
     settings = {"max_new_tokens": MAX_NEW_TOKENS, "steps": STEPS_OF_TRAINING}
     if method == "sft":
         settings |= SFT_SETTINGS
-    # A method without tries of its own starts from GRPO's learning rate.
-    return settings | SETTINGS.get(method, {"learning_rate": SETTINGS["grpo"]["learning_rate"]})
+    if given_solution == "solution" and f"{method}-own-form" in SETTINGS:
+        method += "-own-form"
+    return settings | SETTINGS.get(method, {})
 
 
 def make_tiny_student(

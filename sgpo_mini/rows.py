@@ -75,6 +75,8 @@ def config_of(name: str, student: str = "tiny", steps: int | None = None) -> Con
 
 def on_mini_gsm(settings: dict[str, Any], student: str, steps: int | None = None) -> Config:
     """A method's configuration on mini-GSM: these settings, else the ones chosen for the method."""
-    chosen = {"evaluate_every": MEASURED_EVERY, **settings_for("mini-gsm", settings["method"])}
+    kind = settings.get("given_solution", "expert_solution")
+    chosen = settings_for("mini-gsm", settings["method"], kind)
+    chosen = {"evaluate_every": MEASURED_EVERY} | chosen
     asked = {} if steps is None else {"steps": steps}
     return Config(**{**chosen, **settings, **asked, "student": student})

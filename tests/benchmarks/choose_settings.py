@@ -2,9 +2,10 @@
 
     python tests/benchmarks/choose_settings.py --out runs/settings
 
-Four learning rates for GRPO, SFT, LUFFY and HPT, two with two δ each for SGPO, with a seed (or
-several) that is none of those that are compared later. Prints one line a try and writes all to
-sgpo_mini/results/settings.json. `test` and the transfer splits stay closed.
+Four learning rates for GRPO, and for SFT, LUFFY and HPT with each kind of given solution; for SGPO
+two rates with two δ each. The seed (or several) is none of those that are compared later. Prints
+one line a try and writes all to sgpo_mini/results/settings.json. `test` and the transfer splits
+stay closed.
 """
 
 import argparse
@@ -19,13 +20,17 @@ from sgpo_mini.compare import (
     read_answers,
     values_of,
 )
+from sgpo_mini.config import IMITATING
 from sgpo_mini.make_tiny import MAX_NEW_TOKENS, SFT_SETTINGS, STEPS_OF_TRAINING
 from sgpo_mini.mini_gsm import make_problems
 from sgpo_mini.training import Config
 
 RESULTS = Path(__file__).parents[2] / "sgpo_mini" / "results" / "settings.json"
-METHODS = ("grpo", "sft", "luffy", "hpt")  # the last three learn the expert's solutions
-GRID = [(method, rate, 1.0) for method in METHODS for rate in (1e-4, 1.5e-4, 2e-4, 3e-4)]
+RATES = (1e-4, 1.5e-4, 2e-4, 3e-4)
+OWN_FORM = {"given_solution": "solution"}
+VARIANTS = {"grpo": {}, "sft": SFT_SETTINGS, "luffy": {}, "hpt": {}}
+VARIANTS |= {f"{name}-own-form": VARIANTS[name] | OWN_FORM for name in IMITATING}
+GRID = [(name, rate, 1.0) for name in VARIANTS for rate in RATES]
 GRID += [("sgpo", rate, delta) for rate in (1e-4, 2e-4) for delta in (1.0, 4.0)]
 
 
@@ -36,15 +41,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS_OF_TRAINING)
     options = parser.parse_args()
     configs = {
-        f"{method}-{rate:g}-{delta:g}": Config(
-            method=method,
+        f"{name}-{rate:g}-{delta:g}": Config(
+            method=name.removesuffix("-own-form"),
             learning_rate=rate,
             delta=delta,
             steps=options.steps,
             max_new_tokens=MAX_NEW_TOKENS,
-            **(SFT_SETTINGS if method == "sft" else {}),
+            **VARIANTS.get(name, {}),
         )
-        for method, rate, delta in GRID
+        for name, rate, delta in GRID
     }
     compare(configs, options.seeds, options.out, ["validation"])
     fair = {problem.family for problem in make_problems("validation")} - SURE_AND_WRONG
@@ -53,6 +58,7 @@ def main() -> None:
     for name, config in configs.items():
         row = {"method": config.method, "learning_rate": config.learning_rate}
         row["delta"] = config.delta if config.method == "sgpo" else None
+        row["given_solution"] = config.given_solution if config.method in IMITATING else None
         for guided in (False, True):
             prompt = "guided" if guided else "unguided"
             for families, ending in ((fair, ""), (hard, "_hard")):
