@@ -101,6 +101,8 @@ class Config:
             raise ValueError("sft_on_target takes the place of the KL: leave reverse_kl out")
         if self.wrong_strategies and self.contentless_strategies:
             raise ValueError("strategies are either wrong or contentless: choose one control")
+        if (self.wrong_strategies or self.contentless_strategies) and not self.group_sizes()[1]:
+            raise ValueError(f"{self.method} reads no strategies, so it has no control of them")
         if self.early_stop and not self.evaluate_every:
             raise ValueError("early_stop goes by validation accuracy: set evaluate_every too")
 

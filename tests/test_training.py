@@ -553,6 +553,8 @@ def test_the_float16_scaler_bears_a_step_that_has_nothing_to_learn(student):
         ({"hpt_gate": -1}, "hpt_gate must be at least 0"),
         ({"wrong_strategies": 1.5}, "wrong_strategies is a share, at most 1"),
         ({"wrong_strategies": 0.5, "contentless_strategies": True}, "choose one control"),
+        ({"method": "grpo", "wrong_strategies": 0.5}, "grpo reads no strategies"),
+        ({"method": "luffy", "contentless_strategies": True}, "luffy reads no strategies"),
         ({"sft_on_target": True, "reverse_kl": True}, "takes the place of the KL"),
         ({"early_stop": 2}, "set evaluate_every too"),
     ],
