@@ -70,7 +70,7 @@ SETTINGS = {
         "learning_rate": "AdamW's learning rate",
         "weight_decay": "AdamW's weight decay",
         "max_grad_norm": "a gradient with a larger norm is scaled down to this one",
-        "micro_batch": "sequences in one backward pass: fewer need less memory; 0: all at once",
+        "micro_batch_tokens": "tokens in one backward pass: fewer need less memory; 0: all at once",
         "lora_rank": "rank of LoRA adapters; 0 trains all weights",
         "gradient_checkpointing": "need less memory by computing activations twice",
     },
@@ -97,7 +97,7 @@ _OF_SFT = {
     "epochs": 10,
     "batch_size": 64,
     "learning_rate": 1e-5,
-    "micro_batch": 0,
+    "micro_batch_tokens": 0,
     "lora_rank": 0,
     "gradient_checkpointing": False,
 }

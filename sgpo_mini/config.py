@@ -57,7 +57,7 @@ class Config:
     learning_rate: float = 1e-6
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
-    micro_batch: int = 0  # sequences in one backward pass; 0: all at once
+    micro_batch_tokens: int = 0  # in one backward pass, padding included; 0: all at once
     lora_rank: int = 0  # 0: all weights are trained
     gradient_checkpointing: bool = False
     evaluate_every: int = 0  # steps; 0: never
@@ -77,7 +77,9 @@ class Config:
                 several = len(allowed) > 2
                 told = f"one of {', '.join(allowed)}" if several else " or ".join(allowed)
                 raise ValueError(f"{name} must be {told}, not {getattr(self, name)!r}")
-        at_least = dict.fromkeys(("micro_batch", "lora_rank", "evaluate_every", "threads"), 0)
+        at_least = dict.fromkeys(
+            ("micro_batch_tokens", "lora_rank", "evaluate_every", "threads"), 0
+        )
         at_least |= dict.fromkeys(("alpha0", "alpha_max", "weight_decay", "fixed_alpha"), 0)
         at_least |= dict.fromkeys(("hpt_gate", "sft_tokens_per_step", "early_stop"), 0)
         at_least |= dict.fromkeys(("steps", "problems_per_step"), 1)

@@ -28,7 +28,15 @@ from .losses import (
     reachable_target,
 )
 from .problems import Problem, Reward
-from .rollout import Rollouts, given_rollouts, rewards_of, sample, score, strategy_kl
+from .rollout import (
+    Rollouts,
+    given_rollouts,
+    micro_batches,
+    rewards_of,
+    sample,
+    score,
+    strategy_kl,
+)
 from .student import Student
 
 Scale = Callable[[Tensor], Tensor]
@@ -193,7 +201,7 @@ def accumulate_gradient(
 ) -> dict[str, float | None]:
     """Add the gradient of L, the mean over problems of what the method learns; the metrics.
 
-    In micro-batches of `config.micro_batch` sequences, each with its share of the mean, so that the
+    In micro-batches of `config.micro_batch_tokens`, each with its share of the mean, so that the
     gradient is the same as that of one batch.
     """
     metrics = {"grpo_loss": 0.0}
@@ -217,11 +225,10 @@ def _explore(student: Student, experience: Experience, config: Config, scale: Sc
     luffy = config.method == "luffy"
     clip = (float("inf"),) * 2 if luffy else (config.clip_low, config.clip_high)
     # A rollout whose advantage is 0 has neither loss nor gradient: it costs nothing, but counts.
-    signal = experience.advantages.nonzero().squeeze(1).tolist()
-    total = 0.0
-    for places in _micro_batches(len(signal), config.micro_batch):
-        rows = [signal[place] for place in places]
-        part = rollouts.select(rows)
+    signal = experience.advantages.nonzero().squeeze(1)
+    learnt, total = rollouts.select(signal), 0.0
+    for places in _micro_batches(experience, learnt, config.micro_batch_tokens):
+        rows, part = signal[places], learnt.select(places)
         logps = score(student, experience.autonomous_prompts, part, temperature=config.temperature)
         old = experience.old_logps
         loss = grpo_loss(
@@ -247,7 +254,7 @@ def _distill(student: Student, experience: Experience, config: Config, scale: Sc
     targets = experience.targets
     kl_tokens = targets.mask.sum()
     total, kl_sum, masked = 0.0, 0.0, 0.0
-    for rows in _micro_batches(len(targets.rows), config.micro_batch):
+    for rows in _micro_batches(experience, targets, config.micro_batch_tokens):
         part = targets.select(rows)
         if config.sft_on_target:
             logps = score(student, experience.autonomous_prompts, part)
@@ -280,7 +287,7 @@ def _imitate(student: Student, experience: Experience, config: Config, scale: Sc
     count = len(experience.problems)
     if luffy:
         count *= config.group_sizes()[0] + 1  # one of the group
-    for rows in _micro_batches(len(experience.given.rows), config.micro_batch):
+    for rows in _micro_batches(experience, experience.given, config.micro_batch_tokens):
         part = experience.given.select(rows)
         # LUFFY's π is the policy that samples; SFT teaches the model itself.
         temperature = config.temperature if luffy else 1.0
@@ -295,6 +302,9 @@ def _imitate(student: Student, experience: Experience, config: Config, scale: Sc
     return total
 
 
-def _micro_batches(count: int, size: int) -> list[list[int]]:
-    size = size or max(count, 1)
-    return [list(range(start, min(start + size, count))) for start in range(0, count, size)]
+def _micro_batches(experience: Experience, rollouts: Rollouts, budget: int) -> list[list[int]]:
+    """The rows of some rollouts in batches of so many tokens, unguided prompts included."""
+    completions = rollouts.mask.sum(dim=1).long().tolist()
+    rows = zip(rollouts.rows.tolist(), completions, strict=True)
+    lengths = [len(experience.autonomous_prompts[row]) + length for row, length in rows]
+    return micro_batches(lengths, budget)

@@ -277,6 +277,24 @@ def _positions(mask: Tensor) -> Tensor:
     return (mask.cumsum(dim=1) - 1).clamp(min=0)
 
 
+def micro_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """The places of sequences, sorted by length, in batches of at most `budget` tokens.
+
+    lengths: tokens of each; padding to the longest of a batch counts. A longer sequence goes alone;
+    0 puts all into one batch, in their order.
+    """
+    if not budget:
+        return [list(range(len(lengths)))] if lengths else []
+    batches: list[list[int]] = []
+    for place in sorted(range(len(lengths)), key=lambda place: lengths[place]):
+        # In rising order the newcomer is the longest, to which all the others are padded.
+        if batches and (len(batches[-1]) + 1) * lengths[place] <= budget:
+            batches[-1].append(place)
+        else:
+            batches.append([place])
+    return batches
+
+
 def chunk_size(student: Student) -> int:
     return max(_CHUNK_NUMBERS // student.causal_model.config.get_text_config().vocab_size, 1)
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from .checkpoints import RunFolder, finishing_steps
 from .losses import in_chunks, token_logps
 from .problems import Problem
-from .rollout import chunk_size
+from .rollout import chunk_size, micro_batches
 from .student import Student
 
 Example = tuple[list[int], list[int]]  # token ids of prompt and completion
@@ -69,7 +69,7 @@ def warm_up(
     epochs: int = 10,
     batch_size: int = 64,
     learning_rate: float = 1e-5,
-    micro_batch: int = 0,
+    micro_batch_tokens: int = 0,
     seed: int = 0,
     out: str = "",
     resume: bool = False,
@@ -77,8 +77,8 @@ def warm_up(
     """SFT on the problems' solutions before RL, in place; returns the student.
 
     The defaults are the paper's (set-up). `with_strategy` puts each problem's strategy into the
-    prompt. `micro_batch` is the number of sequences in one backward pass, 0 for a whole batch: it
-    changes the memory used, not the gradient. mini-GSM's student needs no warm-up: its pretraining
+    prompt. `micro_batch_tokens` go into one backward pass, 0 for a whole batch: it changes the
+    memory used, not the gradient. mini-GSM's student needs no warm-up: its pretraining
     is one. `out`, `resume` and Ctrl-C as in `pretrain`. Raises ValueError where there are no
     problems, or one has no solution, or no strategy when asked for.
     """
@@ -99,11 +99,15 @@ def warm_up(
             yield [examples[i] for i in order[place * batch_size : (place + 1) * batch_size]]
 
     settings = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
-    settings |= {"micro_batch": micro_batch, "seed": seed, "with_strategy": with_strategy}
+    settings |= {
+        "micro_batch_tokens": micro_batch_tokens,
+        "seed": seed,
+        "with_strategy": with_strategy,
+    }
     folder = RunFolder.open(out, settings, resume)
     return _fit(
         student, batches, epochs * a_epoch, lambda step: learning_rate, (0.9, 0.999), folder,
-        resume, "warm-up", micro_batch,
+        resume, "warm-up", micro_batch_tokens,
     )  # fmt: skip
 
 
@@ -149,7 +153,7 @@ def _fit(
     folder: RunFolder | None,
     resume: bool,
     name: str,
-    micro_batch: int = 0,
+    micro_batch_tokens: int = 0,
 ) -> Student:
     """AdamW on `batches(done)`, which leaves out the first `done` batches when a run goes on."""
     parameters = [p for p in student.model.parameters() if p.requires_grad]
@@ -164,7 +168,7 @@ def _fit(
         for batch in islice(batches(done), steps - done):
             for group in optimizer.param_groups:
                 group["lr"] = rate(done)
-            loss = _accumulate_sft_gradient(student, batch, micro_batch or len(batch), scaler)
+            loss = _accumulate_sft_gradient(student, batch, micro_batch_tokens, scaler)
             scaler.unscale_(optimizer)
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             scaler.step(optimizer)
@@ -187,13 +191,14 @@ def _fit(
 
 
 def _accumulate_sft_gradient(
-    student: Student, batch: list[Example], size: int, scaler: torch.amp.GradScaler
+    student: Student, batch: list[Example], budget: int, scaler: torch.amp.GradScaler
 ) -> float:
-    """Add the gradient of the batch's mean over tokens, `size` sequences at a time; the loss."""
+    """Add the gradient of the batch's mean over tokens, `budget` tokens at a time; the loss."""
     all_tokens = sum(len(completion) for _, completion in batch)
+    lengths = [len(prompt) + len(completion) for prompt, completion in batch]
     total = 0.0
-    for start in range(0, len(batch), size):
-        part = batch[start : start + size]
+    for places in micro_batches(lengths, budget):
+        part = [batch[place] for place in places]
         share = sum(len(completion) for _, completion in part) / all_tokens
         loss = sft_loss(student, part) * share
         scaler.scale(loss).backward()

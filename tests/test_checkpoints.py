@@ -217,7 +217,7 @@ def test_a_run_in_another_thread_leaves_ctrl_c_alone(student):
         (2, {}),
         (3, {}),
         (3, {"method": "grpo"}),
-        (3, {"updates_per_batch": 2, "micro_batch": 4}),
+        (3, {"updates_per_batch": 2, "micro_batch_tokens": 150}),
         (3, {"select_target": False, "weight_decay": 0.1}),
     ],
     ids=str,

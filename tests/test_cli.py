@@ -317,14 +317,15 @@ def test_the_options_fixed_by_the_design_are_there():
 
 def test_every_kind_of_setting_reaches_the_run(run, even_student, data):
     words = "--no-select-target --reverse-kl --delta none --fixed-alpha 0.3 --normalize-target sum"
-    words += " --autonomous-rollouts 3 --guided-rollouts 2 --clip-high 0.3 --micro-batch 2 --seed 5"
+    words += " --autonomous-rollouts 3 --guided-rollouts 2 --clip-high 0.3 --seed 5"
+    words += " --micro-batch-tokens 200"
     asked = (*TRAIN, "--student", even_student, "--data", data, *words.split(), "--threads", 1)
     status, _, err = run(*asked, "--out", "run", "--problems-per-step", 2)
     assert status == 0, err
     saved = json.loads(Path("run/config.json").read_text())
     told = {"select_target": False, "reverse_kl": True, "delta": None, "fixed_alpha": 0.3}
     told |= {"normalize_target": "sum", "autonomous_rollouts": 3, "guided_rollouts": 2, "seed": 5}
-    told |= {"clip_high": 0.3, "micro_batch": 2, "threads": 1, "steps": 2, "data": data}
+    told |= {"clip_high": 0.3, "micro_batch_tokens": 200, "threads": 1, "steps": 2, "data": data}
     expected = asdict(Config(**told | {"problems_per_step": 2, "student": even_student}))
     expected |= {"max_new_tokens": 16, "learning_rate": 1e-3, "out": "run"}
     del expected["resume"]
@@ -616,7 +617,7 @@ def test_a_stopped_pretraining_goes_on_to_the_same_student(run, smaller, refused
 @pytest.mark.parametrize("with_strategy", [False, True])
 def test_sft_of_an_existing_student(run, even_student, data, with_strategy):
     asked = ("pretrain", "--student", even_student, "--data", data, "--epochs", 12)
-    asked += ("--batch-size", 4, "--learning-rate", 3e-3, "--micro-batch", 2)
+    asked += ("--batch-size", 4, "--learning-rate", 3e-3, "--micro-batch-tokens", 200)
     asked += ("--with-strategy",) if with_strategy else ()
     status, out, err = run(*asked)
     assert status == 0 and out == "student: runs/warm-up-0/student\n", err
@@ -633,6 +634,6 @@ def test_sft_with_lora_leaves_an_adapter_that_training_goes_on_with(run, even_st
     assert run(*asked, "--lora-rank", 4, "--out", "warm")[0] == 0
     assert Path("warm/student/adapter_model.safetensors").exists()
     asked = (*TRAIN, "--student", "warm/student", "--data", data, "--lora-rank", 4, "--out", "run")
-    status, _, err = run(*asked, "--gradient-checkpointing", "--micro-batch", 8)
+    status, _, err = run(*asked, "--gradient-checkpointing", "--micro-batch-tokens", 800)
     assert status == 0, err
     assert Path("run/student/adapter_model.safetensors").exists()

@@ -179,12 +179,10 @@ def luffy_reference(student, experience, group_size: int) -> torch.Tensor:
     return total / group_size / len(experience.problems)
 
 
-@pytest.mark.parametrize("micro_batch", [0, 3])
-def test_luffys_gradient_is_that_of_eleven_own_rollouts_and_one_given_solution(
-    student, micro_batch
-):
+@pytest.mark.parametrize("budget", [0, 100])
+def test_luffys_gradient_is_that_of_eleven_own_rollouts_and_one_given_solution(student, budget):
     settings = config(method="luffy", autonomous_rollouts=8, guided_rollouts=4)
-    settings = replace(settings, micro_batch=micro_batch)
+    settings = replace(settings, micro_batch_tokens=budget)
     experience = experience_of(student, settings)
     assert len(experience.autonomous.rows) == 4 * 11 and len(experience.given.rows) == 4
     assert 0 < experience.metrics["p_auto"] < 1

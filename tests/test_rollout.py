@@ -603,3 +603,20 @@ def test_no_gradient_of_the_kl_flows_through_the_guided_side(reverse):
     strategy_kl(student, GUIDED, PROMPTS, rollouts, reverse=reverse).sum().backward()
     for name, parameter in student.model.named_parameters():
         close(parameter.grad, gradients[name], 1e-4)
+
+
+@pytest.mark.parametrize("budget", [1, 12, 20, 1000])
+def test_micro_batches_hold_like_lengths_and_at_most_so_many_tokens(budget):
+    lengths = [7, 3, 9, 3, 12, 4]
+    batches = rollout.micro_batches(lengths, budget)
+    assert sorted(sum(batches, [])) == list(range(6))
+    in_order = [lengths[place] for batch in batches for place in batch]
+    assert in_order == sorted(lengths)
+    for batch in batches:
+        padded = len(batch) * max(lengths[place] for place in batch)
+        assert padded <= budget or len(batch) == 1
+    assert len(batches) == {1: 6, 12: 4, 20: 3, 1000: 1}[budget]
+
+
+def test_without_a_budget_all_is_one_batch_in_its_order():
+    assert rollout.micro_batches([7, 3, 9], 0) == [[0, 1, 2]] and rollout.micro_batches([], 0) == []

@@ -253,13 +253,13 @@ def test_without_strategy_distillation_sgpo_is_grpo_on_the_autonomous_group(stud
 
 
 @pytest.mark.parametrize("updates", [1, 2])
-@pytest.mark.parametrize("size", [1, 5])
-def test_micro_batches_give_the_gradient_and_metrics_of_one_batch(student, size, updates):
+@pytest.mark.parametrize("budget", [1, 150])
+def test_micro_batches_give_the_gradient_and_metrics_of_one_batch(student, budget, updates):
     whole = config(updates_per_batch=updates)
     experience = experience_of(student, whole)
     expected = accumulate_gradient(student, experience, whole)
     gradient = gradient_of(student)
-    measured = accumulate_gradient(student, experience, replace(whole, micro_batch=size))
+    measured = accumulate_gradient(student, experience, replace(whole, micro_batch_tokens=budget))
     assert_same_gradient(gradient_of(student), gradient)
     assert measured == pytest.approx(expected, abs=1e-5)
 
@@ -536,7 +536,7 @@ def test_the_float16_scaler_bears_a_step_that_has_nothing_to_learn(student):
         ({"steps": 0}, "steps must be at least 1"),
         ({"autonomous_rollouts": 1}, "autonomous_rollouts must be at least 2"),
         ({"guided_rollouts": 0}, "guided_rollouts must be at least 1"),
-        ({"micro_batch": -1}, "micro_batch must be at least 0"),
+        ({"micro_batch_tokens": -1}, "micro_batch_tokens must be at least 0"),
         ({"updates_per_batch": 0}, "updates_per_batch must be at least 1"),
         ({"checkpoint_every": 0}, "checkpoint_every must be at least 1"),
         ({"temperature": 0.0}, "temperature must be above 0"),

@@ -62,7 +62,7 @@ def measure(folder: Path, options: argparse.Namespace, lora_rank: int) -> dict:
         config = Config(
             steps=options.steps + 1,
             max_new_tokens=options.new_tokens,
-            micro_batch=options.micro_batch,
+            micro_batch_tokens=options.micro_batch_tokens,
             lora_rank=lora_rank,
             out=f"{out}/run",
             checkpoint_every=10_000,
@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=24)
     parser.add_argument("--hidden", type=int, default=896)
     parser.add_argument("--new-tokens", type=int, default=256)
-    parser.add_argument("--micro-batch", type=int, default=8)
+    parser.add_argument("--micro-batch-tokens", type=int, default=4096)
     parser.add_argument("--checkpointing", action="store_true")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--out", default="", help="JSON file")
