@@ -32,6 +32,12 @@ STEPS_OF_TRAINING = 200  # with evaluation, what fits into the main job's six mi
 SETTINGS = {
     "sgpo": {"learning_rate": 2e-4, "delta": 4.0},
     "grpo": {"learning_rate": 1.5e-4},
+    "sft": {"learning_rate": 3e-4},
+    "sft-own-form": {"learning_rate": 2e-4},
+    "luffy": {"learning_rate": 2e-4},
+    "luffy-own-form": {"learning_rate": 1.5e-4},
+    "hpt": {"learning_rate": 2e-4},
+    "hpt-own-form": {"learning_rate": 3e-4},
 }
 # What GRPO and SGPO sample in a step, in tokens (1,460 to 1,520 over their runs of 200 steps): SFT
 # learns as many, and stops where validation has not risen for four measurements.
