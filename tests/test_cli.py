@@ -19,8 +19,9 @@ from small_world import STRATEGY, pretrained_student, problems
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sgpo_mini import make_tiny
-from sgpo_mini.__main__ import SETTINGS, _parser, main
+from sgpo_mini.__main__ import _parser, main
 from sgpo_mini.checkpoints import read_rows
+from sgpo_mini.command_options import SETTINGS
 from sgpo_mini.compare import SURE_AND_WRONG
 from sgpo_mini.evaluation import pass_at_k
 from sgpo_mini.mini_gsm import make_problems

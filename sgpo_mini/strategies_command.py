@@ -1,0 +1,265 @@
+"""`python -m sgpo_mini strategies`: make strategies, look at them, or measure whether they help."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from .command_inputs import problems_of, quiet_loading, set_threads, student_of
+from .command_options import (
+    MAX_NEW_TOKENS,
+    PROGRAM,
+    SETTINGS,
+    SPLIT_HELP,
+    add_option,
+    flag,
+    number,
+    show,
+    whole,
+)
+
+# Where `strategies` gets them from.
+SOURCES = {
+    "teacher": "ask a strong model (--teacher)",
+    "solution": "from worked solutions whose computations are marked as in GSM8K, <<48/2=24>>",
+    "subquestions": "from GSM8K's own sub-questions (its socratic configuration)",
+    "world": "the true ones of mini-gsm",
+}
+# The options of `strategies` that only one of its jobs has, with their defaults.
+_OF_TEACHER = {
+    "teacher": "",
+    "teacher_model": "",
+    "with_solutions": False,
+    "candidates": 5,
+    "parallel": 8,
+    "timeout": 120.0,
+    "max_new_tokens": 2048,
+}
+_OF_MEASURE = {
+    "strategies": "",
+    "samples": 8,
+    "temperature": 1.0,
+    "batch_size": 256,
+    "max_new_tokens": None,
+}
+
+
+def strategies_command(options: argparse.Namespace) -> None:
+    """Do the one job that the options name."""
+    jobs = {"source": _make_strategies, "inspect": _inspect, "measure": _measure}
+    given = [name for name in jobs if getattr(options, name)]
+    if len(given) != 1:
+        raise ValueError(
+            "give one of --source (make strategies), --inspect FILE (look at them) and "
+            f"--measure STUDENT (do they help?): see {PROGRAM} strategies --help"
+        )
+    job = given[0]
+    used = _OF_MEASURE if job == "measure" else {}
+    if options.source == "teacher":
+        used = _OF_TEACHER
+    names = sorted({*_OF_TEACHER, *_OF_MEASURE} - set(used))
+    names += [] if job == "source" else ["out"]
+    if others := [name for name in names if getattr(options, name) is not None]:
+        told = f"--source {options.source}" if job == "source" else f"--{job}"
+        raise ValueError(f"{told} has no {', '.join(map(flag, others))}")
+    for name, default in used.items():
+        if getattr(options, name) is None:
+            setattr(options, name, default)
+    if options.split and (options.data or "").endswith(".jsonl"):
+        raise ValueError(f"{options.data} has no splits: leave --split out")
+    set_threads(options.threads)
+    jobs[job](options)
+
+
+def _make_strategies(options: argparse.Namespace) -> None:
+    from .problems import load_gsm8k
+    from .strategies import Strategy
+
+    source, data, split = options.source, options.data or "mini-gsm", options.split or "train"
+    options.out = options.out or f"runs/strategies-{source}.jsonl"
+    if not options.out.endswith(".jsonl"):
+        raise ValueError(f"out must be a file that ends in .jsonl, not {options.out!r}")
+    if source == "world" and data != "mini-gsm":
+        raise ValueError(f"--source world is for --data mini-gsm, not {data}")
+    if source == "subquestions" and data == "mini-gsm":
+        raise ValueError(
+            "--source subquestions is for --data gsm8k, or a FILE.jsonl whose solutions have "
+            "sub-questions; mini-gsm has none"
+        )
+    if source == "subquestions" and data == "gsm8k":
+        problems = load_gsm8k(split, "socratic")
+    else:
+        problems = problems_of(data, split, "")
+    problems = problems[: options.limit or None]
+    if source == "teacher":
+        _ask_teacher(options, problems)
+    elif source == "world":
+        _read_strategies(options.out, problems, lambda p: Strategy.parse(p.strategy))
+    else:
+        from . import worked_solutions
+
+        _read_strategies(
+            options.out,
+            problems,
+            worked_solutions.strategy_from_solution
+            if source == "solution"
+            else worked_solutions.strategy_from_subquestions,
+        )
+
+
+def _ask_teacher(options: argparse.Namespace, problems: list) -> None:
+    from .extraction import extract_strategies
+    from .teacher_store import summary
+    from .teachers import open_teacher
+
+    if not options.teacher:
+        raise ValueError(
+            "--source teacher needs --teacher: the URL of a server, a folder, or a model's name on "
+            "the Hub"
+        )
+    quiet_loading()
+    found = extract_strategies(
+        problems,
+        open_teacher(options.teacher, options.teacher_model, timeout=options.timeout),
+        options.out,
+        candidates=options.candidates,
+        parallel=options.parallel,
+        with_solutions=options.with_solutions,
+        max_new_tokens=options.max_new_tokens,
+    )
+    print(summary(options.out, problems))
+    if not found:
+        raise ValueError("no strategy was kept")
+    print(f"strategies: {options.out}")
+
+
+def _read_strategies(out: str, problems: list, read: Callable) -> None:
+    """Strategies that need no model, and a file beside them with what can't be read and why."""
+    import json
+
+    from .strategies import leaks, save_strategies
+
+    if Path(out).exists():
+        raise ValueError(f"{out} is there already: give another --out, or remove it")
+    strategies, unread = {}, {}
+    for problem in problems:
+        try:
+            strategy = read(problem)
+            if found := leaks(strategy, problem):
+                raise ValueError(f"the strategy would leak {', '.join(found)}")
+            strategies[problem.id] = strategy
+        except ValueError as error:
+            unread[problem.id] = str(error)
+    if not strategies:
+        raise ValueError(
+            f"none of the {len(problems)} problems gives a strategy: {next(iter(unread.values()))}"
+        )
+    save_strategies(out, strategies)
+    failed = Path(out).with_suffix(".failed.jsonl")
+    failed.unlink(missing_ok=True)  # of a store that was here before
+    distinct = len(set(strategies.values()))
+    print(f"kept {len(strategies)} of {len(problems)}, {distinct} distinct")
+    if unread:
+        rows = [json.dumps({"id": i, "reason": r}, ensure_ascii=False) for i, r in unread.items()]
+        failed.write_text("\n".join(rows) + "\n", encoding="utf-8")
+        first = next(iter(unread.values()))
+        print(f"could not be read: {len(unread)}, told in {failed} (the first: {first})")
+    print(f"strategies: {out}")
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from .inspection import inspect_strategies
+    from .strategies import load_strategies
+
+    problems = None
+    if options.data:
+        problems = problems_of(options.data, options.split or "train", "")[: options.limit or None]
+    print(inspect_strategies(load_strategies(options.inspect), problems, options.seed))
+
+
+def _measure(options: argparse.Namespace) -> None:
+    import random
+
+    from .compare import SURE_AND_WRONG
+    from .make_tiny import settings_for
+    from .strategies import load_strategies
+    from .strategy_measure import measure_strategies
+    from .student import refuse_unknown_words
+
+    data = options.data or "mini-gsm"
+    if options.temperature == 0 and options.samples > 1:
+        raise ValueError("several samples a problem need a temperature above 0")
+    problems = problems_of(data, options.split or "train", options.strategies)
+    if options.strategies:  # the others would be measured with strategies that are not in the file
+        strategies = load_strategies(options.strategies)
+        problems = [problem for problem in problems if problem.id in strategies]
+    problems = [problem for problem in problems if problem.family not in SURE_AND_WRONG]
+    if options.limit and options.limit < len(problems):
+        problems = random.Random(options.seed).sample(problems, options.limit)
+    student = student_of(options.measure)
+    refuse_unknown_words(student, (f"{p.question}\n{p.strategy}" for p in problems))
+    measured = measure_strategies(
+        student,
+        problems,
+        samples=options.samples,
+        temperature=options.temperature,
+        max_new_tokens=options.max_new_tokens
+        or settings_for(data, "").get("max_new_tokens", MAX_NEW_TOKENS),
+        batch_size=options.batch_size,
+        seed=options.seed,
+        progress=True,
+    )
+    print(measured.text)
+
+
+def add_strategies(parser: argparse.ArgumentParser) -> None:
+    """The options of `strategies`."""
+    parser.set_defaults(run=strategies_command)
+    about = SETTINGS["what is trained, and on what"] | SETTINGS["the run"]
+    sources = "; ".join(f"{name}: {text}" for name, text in SOURCES.items())
+    group = parser.add_argument_group("what to do: one of these")
+    group.add_argument("--source", choices=SOURCES, help=f"make strategies. {sources}")
+    add_option(group, "inspect", "", "counts, lengths, leaks, reuse, and ten of FILE at random")
+    what = "p_auto and p_guide of this student (tiny, a folder, a name on the Hub), and with "
+    add_option(
+        group, "measure", "", f"{what}the strategies shuffled, and with a text that says nothing"
+    )
+    group = parser.add_argument_group("which problems")
+    data = "(default mini-gsm; with --inspect none: the strategies are shown without problems)"
+    add_option(group, "data", None, f"{about['data']} {data}")
+    add_option(group, "split", None, SPLIT_HELP.replace("default test", "default train"))
+    limit = "only so many problems, the first ones (with --measure drawn by --seed); 0: all"
+    add_option(group, "limit", 0, limit, whole(0))
+    add_option(group, "seed", 0, "draws what is shown, measured or sampled", whole())
+    add_option(group, "threads", 0, about["threads"], whole(0))
+    group = parser.add_argument_group("--source")
+    out = "the store to make (default runs/strategies-SOURCE.jsonl); what fails is told in a "
+    out += "NAME.failed.jsonl beside it. With a teacher the same command goes on with it"
+    group.add_argument("--out", metavar="FILE", default=None, help=out)
+    group = parser.add_argument_group("--source teacher")
+    told = {
+        "teacher": "base URL of a server that speaks the OpenAI chat protocol "
+        "(http://localhost:8000/v1; its key, if it wants one, is read from the environment "
+        "variable SGPO_TEACHER_KEY), a folder with a model, or a model's name on the Hub",
+        "teacher_model": "the name under which the server knows the model",
+        "with_solutions": "draw from the given solutions: the teacher need not solve the problems",
+        "candidates": "strategies drawn for each problem, of which the best is kept",
+        "parallel": "problems worked on side by side, one request each",
+        "timeout": "seconds that a server may be silent before it is asked again",
+        "max_new_tokens": "longest reply in tokens, a reasoning part included (default 2048); with "
+        f"--measure the longest solution (default {MAX_NEW_TOKENS}; on mini-gsm as in training)",
+        "strategies": "JSONL file to measure; without it the strategies that the problems bring",
+        "samples": "solutions of each problem with each prompt",
+        "temperature": "of sampling those",
+        "batch_size": "solutions at a time: fewer need less memory",
+    }
+    readers = {"teacher": str, "teacher_model": str, "strategies": str}
+    readers |= {"timeout": number(above=0), "temperature": number(least=0)}
+    for title, options in (("", _OF_TEACHER), ("--measure", _OF_MEASURE)):
+        group = parser.add_argument_group(title) if title else group
+        for name, default in options.items():
+            if default is False:
+                group.add_argument(flag(name), action="store_true", default=None, help=told[name])
+            elif default is not None:  # the limit on tokens is there already
+                text = told[name] if "(default" in told[name] or default == "" else ""
+                text = text or f"{told[name]} (default {show(default)})"
+                add_option(group, name, None, text, readers.get(name, whole(1)))
