@@ -24,15 +24,18 @@ SOURCES = {
     "subquestions": "from GSM8K's own sub-questions (its socratic configuration)",
     "world": "the true ones of mini-gsm",
 }
-# The options of `strategies` that only one of its jobs has, with their defaults.
+# The options that not every job has, with their defaults.
 _OF_TEACHER = {
     "teacher": "",
     "teacher_model": "",
     "with_solutions": False,
+    "retry_failed": False,
     "candidates": 5,
     "parallel": 8,
     "timeout": 120.0,
     "max_new_tokens": 2048,
+    "threads": 0,
+    "out": "",
 }
 _OF_MEASURE = {
     "strategies": "",
@@ -40,6 +43,8 @@ _OF_MEASURE = {
     "temperature": 1.0,
     "batch_size": 256,
     "max_new_tokens": None,
+    "threads": 0,
+    "seed": 0,
 }
 
 
@@ -53,25 +58,36 @@ def strategies_command(options: argparse.Namespace) -> None:
             f"--measure STUDENT (do they help?): see {PROGRAM} strategies --help"
         )
     job = given[0]
-    used = _OF_MEASURE if job == "measure" else {}
-    if options.source == "teacher":
-        used = _OF_TEACHER
-    names = sorted({*_OF_TEACHER, *_OF_MEASURE} - set(used))
-    names += [] if job == "source" else ["out"]
-    if others := [name for name in names if getattr(options, name) is not None]:
-        told = f"--source {options.source}" if job == "source" else f"--{job}"
-        raise ValueError(f"{told} has no {', '.join(map(flag, others))}")
+    told = f"--source {options.source}" if job == "source" else f"--{job}"
+    used = {"source": {"out": ""}, "inspect": {"seed": 0}, "measure": _OF_MEASURE}[job]
+    used = _OF_TEACHER if options.source == "teacher" else used
+    _refuse(options, sorted({*_OF_TEACHER, *_OF_MEASURE} - set(used)), told)
+    if job == "inspect" and not options.data:
+        _refuse(options, ["split", "limit"], "--inspect without --data")
+    if options.teacher and options.teacher.startswith(("http://", "https://")):
+        _refuse(options, ["threads"], "a teacher behind a URL")
+    elif options.teacher:
+        _refuse(options, ["parallel", "timeout"], "a teacher that runs here")
     for name, default in used.items():
         if getattr(options, name) is None:
             setattr(options, name, default)
     if options.split and (options.data or "").endswith(".jsonl"):
         raise ValueError(f"{options.data} has no splits: leave --split out")
-    set_threads(options.threads)
+    if "threads" in used:
+        set_threads(options.threads)
     jobs[job](options)
 
 
+def _refuse(options: argparse.Namespace, names: list[str], told: str) -> None:
+    """ValueError where options are given that would do nothing."""
+    if given := [name for name in names if getattr(options, name) is not None]:
+        raise ValueError(f"{told} has no {', '.join(map(flag, given))}")
+
+
 def _make_strategies(options: argparse.Namespace) -> None:
+    from . import worked_solutions
     from .problems import load_gsm8k
+    from .store_lock import locked
     from .strategies import Strategy
 
     source, data, split = options.source, options.data or "mini-gsm", options.split or "train"
@@ -92,18 +108,14 @@ def _make_strategies(options: argparse.Namespace) -> None:
     problems = problems[: options.limit or None]
     if source == "teacher":
         _ask_teacher(options, problems)
-    elif source == "world":
-        _read_strategies(options.out, problems, lambda p: Strategy.parse(p.strategy))
-    else:
-        from . import worked_solutions
-
-        _read_strategies(
-            options.out,
-            problems,
-            worked_solutions.strategy_from_solution
-            if source == "solution"
-            else worked_solutions.strategy_from_subquestions,
-        )
+        return
+    read = {
+        "world": lambda problem: Strategy.parse(problem.strategy),
+        "solution": worked_solutions.strategy_from_solution,
+        "subquestions": worked_solutions.strategy_from_subquestions,
+    }
+    with locked(Path(options.out)):
+        _read_strategies(options.out, problems, read[source])
 
 
 def _ask_teacher(options: argparse.Namespace, problems: list) -> None:
@@ -124,6 +136,7 @@ def _ask_teacher(options: argparse.Namespace, problems: list) -> None:
         candidates=options.candidates,
         parallel=options.parallel,
         with_solutions=options.with_solutions,
+        retry_failed=options.retry_failed,
         max_new_tokens=options.max_new_tokens,
     )
     print(summary(options.out, problems))
@@ -140,6 +153,7 @@ def _read_strategies(out: str, problems: list, read: Callable) -> None:
 
     if Path(out).exists():
         raise ValueError(f"{out} is there already: give another --out, or remove it")
+
     strategies, unread = {}, {}
     for problem in problems:
         try:
@@ -153,8 +167,8 @@ def _read_strategies(out: str, problems: list, read: Callable) -> None:
         raise ValueError(
             f"none of the {len(problems)} problems gives a strategy: {next(iter(unread.values()))}"
         )
-    save_strategies(out, strategies)
     failed = Path(out).with_suffix(".failed.jsonl")
+    save_strategies(out, strategies)
     failed.unlink(missing_ok=True)  # of a store that was here before
     distinct = len(set(strategies.values()))
     print(f"kept {len(strategies)} of {len(problems)}, {distinct} distinct")
@@ -228,9 +242,11 @@ def add_strategies(parser: argparse.ArgumentParser) -> None:
     add_option(group, "data", None, f"{about['data']} {data}")
     add_option(group, "split", None, SPLIT_HELP.replace("default test", "default train"))
     limit = "only so many problems, the first ones (with --measure drawn by --seed); 0: all"
-    add_option(group, "limit", 0, limit, whole(0))
-    add_option(group, "seed", 0, "draws what is shown, measured or sampled", whole())
-    add_option(group, "threads", 0, about["threads"], whole(0))
+    add_option(group, "limit", None, f"{limit} (default 0)", whole(0))
+    seed = "with --inspect and --measure: draws what is shown, measured and sampled (default 0)"
+    add_option(group, "seed", None, seed, whole())
+    threads = f"for a model that runs here: {about['threads']} (default 0)"
+    add_option(group, "threads", None, threads, whole(0))
     group = parser.add_argument_group("--source")
     out = "the store to make (default runs/strategies-SOURCE.jsonl); what fails is told in a "
     out += "NAME.failed.jsonl beside it. With a teacher the same command goes on with it"
@@ -242,6 +258,7 @@ def add_strategies(parser: argparse.ArgumentParser) -> None:
         "variable SGPO_TEACHER_KEY), a folder with a model, or a model's name on the Hub",
         "teacher_model": "the name under which the server knows the model",
         "with_solutions": "draw from the given solutions: the teacher need not solve the problems",
+        "retry_failed": "ask the problems that failed once more; a model run here draws anew",
         "candidates": "strategies drawn for each problem, of which the best is kept",
         "parallel": "problems worked on side by side, one request each",
         "timeout": "seconds that a server may be silent before it is asked again",
@@ -257,9 +274,11 @@ def add_strategies(parser: argparse.ArgumentParser) -> None:
     for title, options in (("", _OF_TEACHER), ("--measure", _OF_MEASURE)):
         group = parser.add_argument_group(title) if title else group
         for name, default in options.items():
+            if name not in told or default is None:
+                continue  # it is there already
             if default is False:
                 group.add_argument(flag(name), action="store_true", default=None, help=told[name])
-            elif default is not None:  # the limit on tokens is there already
+            else:
                 text = told[name] if "(default" in told[name] or default == "" else ""
                 text = text or f"{told[name]} (default {show(default)})"
                 add_option(group, name, None, text, readers.get(name, whole(1)))
