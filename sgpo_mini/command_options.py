@@ -18,6 +18,8 @@ SETTINGS = {
         "names, else from the Hub), or a FILE.jsonl with question and answer on each line",
         "strategies": "JSONL file with a strategy for each problem id; takes the place of the "
         "strategies that the problems bring along",
+        "only_with_strategies": "train on the problems that have a strategy, by any method; "
+        "off: one that has none is refused where the method needs it",
         "method": "sgpo; grpo with the same number of rollouts and no strategies; or a method that "
         "is given solutions: sft, luffy or hpt",
     },

@@ -207,6 +207,30 @@ def test_strategies_from_a_file_take_the_place_of_the_problems_own(run, refused,
     assert "none of the 1 strategies has the id of one" in refused(*asked)
 
 
+def test_a_store_that_lacks_some_problems_trains_on_the_others_by_any_method_if_asked_to(
+    run, refused, even_student
+):
+    rows = [asdict(problem) for problem in problems(10)]
+    for row in rows[3:6]:
+        row["strategy"] = ""
+    Path("some.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = (*TRAIN, "--student", even_student, "--data", "some.jsonl", "--problems-per-step", 7)
+    sentence = refused(*asked)
+    assert "3 of 10 problems have no strategy, 'p3' first" in sentence
+    assert "(--only-with-strategies)" in sentence
+    for method in ("sgpo", "grpo"):
+        words = ("--only-with-strategies", "--method", method, "--out", method)
+        status, _, err = run(*asked, *words)
+        assert status == 0, err
+        assert "3 of 10 problems have no strategy: left out" in err
+        assert json.loads(Path(method, "config.json").read_text())["only_with_strategies"]
+    resumed = (*asked, "--method", "grpo", "--out", "grpo", "--resume", "--steps", 3)
+    assert "had other settings: only_with_strategies (was True)" in refused(*resumed)
+    bare = write_problems(Path("bare.jsonl"), strategy=False)
+    sentence = refused(*TRAIN, "--student", even_student, "--data", bare, "--only-with-strategies")
+    assert "none of the 10 problems has a strategy" in sentence
+
+
 @pytest.mark.parametrize("word", ["train --method grpo", "evaluate", "pretrain"])
 def test_the_tiny_student_names_the_words_that_it_does_not_know(refused, story_student, word):
     row = {"question": "A zeppelin carries 3 violinists. How many?", "answer": "3"}
