@@ -193,7 +193,7 @@ class ServerTeacher:
                 return f"there is no connection ({told or type(error).__name__})", None
             return f"the server's answer is no chat completion ({type(error).__name__})", None
         status = response.status_code
-        told = self._without_key(" ".join(str(getattr(error, "server_message", "") or "").split()))
+        told = self._without_key(" ".join(_words_of(error, response).split()))
         reason = f"HTTP status {status}" + (f" ({told[:200]})" if told else "")
         if status in _LATER or status >= 500:
             return reason, _retry_after(response.headers.get("retry-after"))
@@ -286,6 +286,17 @@ def _response_of(error: BaseException | None):
             return response
         error = error.__context__
     return None
+
+
+def _words_of(error: Exception, response) -> str:
+    """What the server says of an error; "" where it says nothing."""
+    if told := getattr(error, "server_message", None):
+        return str(told)
+    try:  # the client does not look where older vLLM servers and FastAPI put it
+        body = response.json()
+        return str(body.get("message") or body.get("detail") or "")
+    except (ValueError, AttributeError, RuntimeError):  # no JSON, no object, nested too deep
+        return ""
 
 
 def _retry_after(value: str | None) -> float | None:
