@@ -1,10 +1,8 @@
 """`python -m sgpo_mini strategies`: make strategies, look at them, or measure whether they help."""
 
 import argparse
-from collections.abc import Callable
-from pathlib import Path
 
-from .command_inputs import problems_of, quiet_loading, set_threads, student_of
+from .command_inputs import problems_of, set_threads, student_of
 from .command_options import (
     MAX_NEW_TOKENS,
     PROGRAM,
@@ -16,14 +14,8 @@ from .command_options import (
     show,
     whole,
 )
+from .strategies_sources import SOURCES, make_strategies
 
-# Where `strategies` gets them from.
-SOURCES = {
-    "teacher": "ask a strong model (--teacher)",
-    "solution": "from worked solutions whose computations are marked as in GSM8K, <<48/2=24>>",
-    "subquestions": "from GSM8K's own sub-questions (its socratic configuration)",
-    "world": "the true ones of mini-gsm",
-}
 # The options that not every job has, with their defaults.
 _OF_TEACHER = {
     "teacher": "",
@@ -35,7 +27,7 @@ _OF_TEACHER = {
     "timeout": 120.0,
     "max_new_tokens": 2048,
     "threads": 0,
-    "out": "",
+    "out": None,
 }
 _OF_MEASURE = {
     "strategies": "",
@@ -50,7 +42,7 @@ _OF_MEASURE = {
 
 def strategies_command(options: argparse.Namespace) -> None:
     """Do the one job that the options name."""
-    jobs = {"source": _make_strategies, "inspect": _inspect, "measure": _measure}
+    jobs = {"source": make_strategies, "inspect": _inspect, "measure": _measure}
     given = [name for name in jobs if getattr(options, name)]
     if len(given) != 1:
         raise ValueError(
@@ -59,7 +51,7 @@ def strategies_command(options: argparse.Namespace) -> None:
         )
     job = given[0]
     told = f"--source {options.source}" if job == "source" else f"--{job}"
-    used = {"source": {"out": ""}, "inspect": {"seed": 0}, "measure": _OF_MEASURE}[job]
+    used = {"source": {"out": None}, "inspect": {"seed": 0}, "measure": _OF_MEASURE}[job]
     used = _OF_TEACHER if options.source == "teacher" else used
     _refuse(options, sorted({*_OF_TEACHER, *_OF_MEASURE} - set(used)), told)
     if job == "inspect" and not options.data:
@@ -82,102 +74,6 @@ def _refuse(options: argparse.Namespace, names: list[str], told: str) -> None:
     """ValueError where options are given that would do nothing."""
     if given := [name for name in names if getattr(options, name) is not None]:
         raise ValueError(f"{told} has no {', '.join(map(flag, given))}")
-
-
-def _make_strategies(options: argparse.Namespace) -> None:
-    from . import worked_solutions
-    from .problems import load_gsm8k
-    from .store_lock import locked
-    from .strategies import Strategy
-
-    source, data, split = options.source, options.data or "mini-gsm", options.split or "train"
-    options.out = options.out or f"runs/strategies-{source}.jsonl"
-    if not options.out.endswith(".jsonl"):
-        raise ValueError(f"out must be a file that ends in .jsonl, not {options.out!r}")
-    if source == "world" and data != "mini-gsm":
-        raise ValueError(f"--source world is for --data mini-gsm, not {data}")
-    if source == "subquestions" and data == "mini-gsm":
-        raise ValueError(
-            "--source subquestions is for --data gsm8k, or a FILE.jsonl whose solutions have "
-            "sub-questions; mini-gsm has none"
-        )
-    if source == "subquestions" and data == "gsm8k":
-        problems = load_gsm8k(split, "socratic")
-    else:
-        problems = problems_of(data, split, "")
-    problems = problems[: options.limit or None]
-    if source == "teacher":
-        _ask_teacher(options, problems)
-        return
-    read = {
-        "world": lambda problem: Strategy.parse(problem.strategy),
-        "solution": worked_solutions.strategy_from_solution,
-        "subquestions": worked_solutions.strategy_from_subquestions,
-    }
-    with locked(Path(options.out)):
-        _read_strategies(options.out, problems, read[source])
-
-
-def _ask_teacher(options: argparse.Namespace, problems: list) -> None:
-    from .extraction import extract_strategies
-    from .teacher_store import summary
-    from .teachers import open_teacher
-
-    if not options.teacher:
-        raise ValueError(
-            "--source teacher needs --teacher: the URL of a server, a folder, or a model's name on "
-            "the Hub"
-        )
-    quiet_loading()
-    found = extract_strategies(
-        problems,
-        open_teacher(options.teacher, options.teacher_model, timeout=options.timeout),
-        options.out,
-        candidates=options.candidates,
-        parallel=options.parallel,
-        with_solutions=options.with_solutions,
-        retry_failed=options.retry_failed,
-        max_new_tokens=options.max_new_tokens,
-    )
-    print(summary(options.out, problems))
-    if not found:
-        raise ValueError("no strategy was kept")
-    print(f"strategies: {options.out}")
-
-
-def _read_strategies(out: str, problems: list, read: Callable) -> None:
-    """Strategies that need no model, and a file beside them with what can't be read and why."""
-    import json
-
-    from .strategies import leaks, save_strategies
-
-    if Path(out).exists():
-        raise ValueError(f"{out} is there already: give another --out, or remove it")
-
-    strategies, unread = {}, {}
-    for problem in problems:
-        try:
-            strategy = read(problem)
-            if found := leaks(strategy, problem):
-                raise ValueError(f"the strategy would leak {', '.join(found)}")
-            strategies[problem.id] = strategy
-        except ValueError as error:
-            unread[problem.id] = str(error)
-    if not strategies:
-        raise ValueError(
-            f"none of the {len(problems)} problems gives a strategy: {next(iter(unread.values()))}"
-        )
-    failed = Path(out).with_suffix(".failed.jsonl")
-    save_strategies(out, strategies)
-    failed.unlink(missing_ok=True)  # of a store that was here before
-    distinct = len(set(strategies.values()))
-    print(f"kept {len(strategies)} of {len(problems)}, {distinct} distinct")
-    if unread:
-        rows = [json.dumps({"id": i, "reason": r}, ensure_ascii=False) for i, r in unread.items()]
-        failed.write_text("\n".join(rows) + "\n", encoding="utf-8")
-        first = next(iter(unread.values()))
-        print(f"could not be read: {len(unread)}, told in {failed} (the first: {first})")
-    print(f"strategies: {out}")
 
 
 def _inspect(options: argparse.Namespace) -> None:
