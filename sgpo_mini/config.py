@@ -28,6 +28,7 @@ class Config:
     student: str = "tiny"
     data: str = "mini-gsm"
     strategies: str = ""
+    only_with_strategies: bool = False  # the problems that have none are left out, not refused
     method: str = "sgpo"
     steps: int = 100
     problems_per_step: int = 8

@@ -6,23 +6,26 @@ It leaves open, and this is ours:
 - the wording of the prompts, and the four criteria (1 to 5 each, their mean counts);
 - an answer of the teacher that ends in a wrong number is asked for again, then the problem fails;
 - a candidate that leaks, is not in English (the leak check reads no other language) or holds markup
-  is never kept, so it is not scored; of equal scores the earlier candidate wins.
+  is never kept, so it is not scored; of equal scores the earlier candidate wins;
+- a candidate whose scores can't be read twice, or whose scoring the teacher refuses, is left out;
+  where that is so of all, the problem fails: none is kept without a score;
+- a problem that the teacher refuses (too long for it) fails; where it refuses all, the run stops.
 """
 
 import os
-import queue
-import sys
 import threading
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from tqdm import tqdm
 
+from .extraction_run import Progress, side_by_side
 from .problems import Problem
+from .store_lock import locked
 from .strategies import Strategy, leaks, load_strategies
 from .teacher_prompts import (
     drawing_prompt,
@@ -32,10 +35,8 @@ from .teacher_prompts import (
     scoring_prompt,
     solving_prompt,
 )
-from .teacher_store import Outcome, Store
-from .teachers import LONGEST_REPLY, NotAccepted, Prompt, Reply, Teacher, Unanswered, open_teacher
-
-UNANSWERED_LIMIT = 3  # problems in a row without any answer: the teacher is down
+from .teacher_store import Outcome, Store, stage_of
+from .teachers import LONGEST_REPLY, NotAccepted, Prompt, Reply, Teacher, open_teacher
 
 Value = TypeVar("Value")
 
@@ -52,6 +53,7 @@ def extract_strategies(
     candidates: int = 5,
     parallel: int = 8,
     with_solutions: bool = False,
+    retry_failed: bool = False,
     temperature: float = 0.7,
     max_new_tokens: int = 2048,
 ) -> dict[str, Strategy]:
@@ -59,45 +61,57 @@ def extract_strategies(
 
     `teacher` is what `open_teacher` takes or gives. With `with_solutions` the teacher does not
     answer: the given (expert) solution is used. `parallel` problems are worked on side by side, one
-    request each. Problems that the store has, or that failed before, are not asked again: the same
-    call goes on with a run that was stopped or killed. The module's text says what the paper leaves
-    open. A bar is shown; `teacher_store.summary` tells what came of it.
+    request each. Problems that the store has, or that failed before, are not asked again (with
+    `retry_failed` the failed ones are, and a model run here draws anew): the same call goes on with
+    a run that was stopped or killed. The module's text says what the paper leaves open. A bar is
+    shown; `teacher_store.summary` tells what came of it.
 
-    Raises ValueError for input that can't be used, RuntimeError where the teacher is down or
-    refuses; what is finished is in the store by then. Source: SGPO (arXiv:2606.24064), "Strategy
-    extraction".
+    Raises ValueError for input that can't be used, a store that another run has included, and
+    RuntimeError where the teacher is down or refuses every request; what is finished is in the
+    store by then, and what was refused for that reason does not count as failed.
+    Source: SGPO (arXiv:2606.24064), "Strategy extraction".
     """
-    problems = list(problems)
-    _check(problems, candidates, parallel, with_solutions)
-    store = Store(Path(out))
-    todo = [problem for problem in problems if problem.id not in store.finished]
-    if todo:
-        teacher = open_teacher(teacher) if isinstance(teacher, str) else teacher
-        stopping = threading.Event()
+    problems, out = list(problems), Path(out)
+    _check(problems, out, candidates, parallel, with_solutions)
+    with locked(out):
+        store = Store(out)
+        finished = store.kept if retry_failed else store.kept | store.failures.keys()
+        todo = [problem for problem in problems if problem.id not in finished]
+        if todo:
+            teacher = open_teacher(teacher) if isinstance(teacher, str) else teacher
+            stopping = threading.Event()
 
-        def pause(seconds: float) -> None:
-            if stopping.wait(seconds):
-                raise _Stopped
+            def pause(seconds: float) -> None:
+                if stopping.wait(seconds):
+                    raise _Stopped
 
-        def work(problem: Problem) -> None:
-            outcome = Outcome(problem.id, teacher.name)
-            questions = _Questions(store, teacher, temperature, max_new_tokens, pause, outcome)
-            _extract(problem, questions, candidates, with_solutions)
-            store.finish(outcome)
+            def work(problem: Problem) -> Outcome:
+                outcome = Outcome(problem.id, teacher.name)
+                questions = _Questions(store, teacher, temperature, max_new_tokens, pause, outcome)
+                _extract(problem, questions, candidates, with_solutions)
+                if not outcome.refused_at:
+                    store.finish(outcome)
+                return outcome
 
-        with tqdm(total=len(problems), initial=len(problems) - len(todo), desc="strategies") as bar:
-            if teacher.most_parallel == 1:  # a model in this process: Ctrl-C stops it at once
-                for problem in todo:
-                    work(problem)
-                    bar.update()
-            else:
-                parallel = min(parallel, teacher.most_parallel)
-                _side_by_side(work, todo, parallel, stopping, store, bar)
-    found = load_strategies(out) if store.path.exists() and store.path.stat().st_size else {}
+            done = len(problems) - len(todo)
+            with tqdm(total=len(problems), initial=done, desc="strategies") as bar:
+                progress = Progress(store, bar)
+                if teacher.most_parallel == 1:  # a model in this process: Ctrl-C stops it at once
+                    for problem in todo:
+                        progress.take(work(problem))
+                else:
+                    parallel = min(parallel, teacher.most_parallel)
+                    side_by_side(work, todo, parallel, stopping, progress.take)
+                progress.end()
+    found = load_strategies(out) if out.exists() and out.stat().st_size else {}
     return {problem.id: found[problem.id] for problem in problems if problem.id in found}
 
 
-def _check(problems: list[Problem], candidates: int, parallel: int, with_solutions: bool) -> None:
+def _check(
+    problems: list[Problem], out: Path, candidates: int, parallel: int, with_solutions: bool
+) -> None:
+    if out.suffix != ".jsonl":
+        raise ValueError(f"the store must be a file that ends in .jsonl, not {str(out)!r}")
     if candidates < 1 or parallel < 1:
         told = f"{candidates} and {parallel}"
         raise ValueError(f"candidates and parallel must be at least 1, not {told}")
@@ -131,14 +145,21 @@ class _Questions:
     def ask(
         self, asked: dict[str, Prompt], read: Callable[[str], Value], temperature: float
     ) -> dict[str, Value]:
-        """What `read` makes of the replies, by name; one that it refuses is asked for once more."""
+        """What `read` makes of the replies, by name; one that it refuses is asked for once more.
+
+        A request that the teacher refuses gives nothing; NotAccepted where it refuses them all.
+        """
         values: dict[str, Value] = {}
+        refused: dict[str, NotAccepted] = {}
         for again in ("", ", again"):
-            names = [name for name in asked if name not in values]
-            prompts = {name + again: asked[name] for name in names}
+            names = [name for name in asked if name not in values and name not in refused]
             if again:  # without chance the same reply would come again
                 temperature = temperature or self.temperature
-            for name, reply in zip(names, self._replies(prompts, temperature), strict=True):
+            replies = self._replies({name + again: asked[name] for name in names}, temperature)
+            for name, reply in zip(names, replies, strict=True):
+                if isinstance(reply, NotAccepted):
+                    refused[name] = reply
+                    continue
                 try:
                     if len(reply.text) > LONGEST_REPLY:
                         raise ValueError(f"is longer than {LONGEST_REPLY} characters")
@@ -148,26 +169,38 @@ class _Questions:
                 except ValueError as error:
                     if again:
                         self.outcome.refuse(name, str(error), reply.text)
+        if len(refused) == len(asked):
+            self.outcome.refused_at = stage_of(next(iter(asked)))
+            raise next(iter(refused.values()))
+        for name, error in refused.items():
+            self.outcome.refuse(name, f"was refused: {error}", "")
         return {name: values[name] for name in asked if name in values}
 
-    def _replies(self, asked: dict[str, Prompt], temperature: float) -> Iterator[Reply]:
-        known = self.store.replies_to(self.outcome.id)
-        missing = {name: prompt for name, prompt in asked.items() if name not in known}
-        if missing:
+    def _replies(self, asked: dict[str, Prompt], temperature: float) -> list[Reply | NotAccepted]:
+        """A reply for each, those that the store remembers included."""
+        known: dict[str, Reply | NotAccepted] = self.store.replies_to(self.outcome.id)
+        while missing := [name for name in asked if name not in known]:
+            attempt = self.store.failures[self.outcome.id]
+            drawn_by = f"{self.outcome.id} {missing[0]}" + (f" {attempt}" if attempt else "")
             new = self.teacher.replies(
-                list(missing.values()),
+                [asked[name] for name in missing],
                 temperature=temperature,
                 max_new_tokens=self.max_new_tokens,
-                seed=zlib.crc32(f"{self.outcome.id} {next(iter(missing))}".encode()),
+                seed=zlib.crc32(drawn_by.encode()),
                 pause=self.pause,
             )
-            for name, reply in zip(missing, new, strict=True):
-                known[name] = reply
-                self.store.remember(self.outcome.id, name, reply)
-        for name in asked:
-            self.outcome.requests += 1
-            self.outcome.tokens += known[name].tokens
-            yield known[name]
+            try:
+                for name, reply in zip(missing, new, strict=True):
+                    known[name] = reply
+                    self.store.remember(self.outcome.id, name, reply)
+            except NotAccepted as error:  # in place of the next reply; an equal prompt fares alike
+                prompt = asked[next(name for name in missing if name not in known)]
+                known |= {n: error for n in missing if n not in known and asked[n] == prompt}
+        replies = [known[name] for name in asked]
+        came = [reply for reply in replies if isinstance(reply, Reply)]
+        self.outcome.requests += len(came)
+        self.outcome.tokens += sum(reply.tokens for reply in came)
+        return replies
 
 
 def _extract(
@@ -214,67 +247,3 @@ def _extract(
         outcome.reason = f"no candidate is free of leaks: the last {outcome.replies[-1]['reason']}"
     else:
         outcome.reason = f"no candidate could be read: the last {outcome.replies[-1]['reason']}"
-
-
-# Many problems.
-
-
-def _side_by_side(
-    work: Callable[[Problem], None],
-    problems: list[Problem],
-    parallel: int,
-    stopping: threading.Event,
-    store: Store,
-    bar: tqdm,
-) -> None:
-    """Work on the problems in `parallel` threads; stops where the teacher is down, or on Ctrl-C.
-
-    Replies that are under way are waited for and kept; a second Ctrl-C leaves at once.
-    """
-    waiting, results = queue.SimpleQueue(), queue.SimpleQueue()
-    for problem in problems:
-        waiting.put(problem)
-
-    def run() -> None:
-        while not stopping.is_set():
-            try:
-                problem = waiting.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                results.put(work(problem))
-            except Unanswered as error:
-                results.put(error)
-            except BaseException as error:
-                results.put(error)
-                stopping.set()
-
-    # Daemons: a second Ctrl-C need not wait for a server that is silent.
-    threads = [threading.Thread(target=run, daemon=True) for _ in range(parallel)]
-    for thread in threads:
-        thread.start()
-    in_a_row, answered_before, last = 0, 0, None
-    try:
-        for _ in problems:
-            result = results.get()
-            if isinstance(result, Unanswered):
-                in_a_row = in_a_row + 1 if store.answered == answered_before else 1
-                answered_before, last = store.answered, result
-                if in_a_row == UNANSWERED_LIMIT:
-                    break
-            elif isinstance(result, BaseException):
-                raise result
-            else:
-                bar.update()
-    except KeyboardInterrupt:
-        print("\nwaiting for the replies under way (Ctrl-C again: at once)", file=sys.stderr)
-        raise
-    finally:
-        stopping.set()
-        for thread in threads:
-            thread.join()
-    if last and (in_a_row == UNANSWERED_LIMIT or not store.answered):
-        raise RuntimeError(
-            f"the teacher does not answer: {last}; {len(store.finished)} problems are finished in "
-            f"{store.path}, and the same command goes on with the others"
-        )

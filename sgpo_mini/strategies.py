@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -207,12 +207,26 @@ def with_strategies(problems: Iterable[Problem], strategies: dict[str, Strategy]
     ]
 
 
-def require_strategies(problems: Iterable[Problem]) -> None:
-    """Raise ValueError, with their number and the first id, if problems lack a strategy."""
+def having_strategies(problems: Sequence[Problem]) -> list[Problem]:
+    """The problems that have a strategy; ValueError where none has."""
+    having = [problem for problem in problems if problem.strategy.strip()]
+    if not having:
+        raise ValueError(
+            f"none of the {len(problems)} problems has a strategy; give a file that has theirs "
+            "(--strategies FILE)"
+        )
+    return having
+
+
+def require_strategies(problems: Iterable[Problem], or_else: str = "") -> None:
+    """Raise ValueError, with their number and the first id, if problems lack a strategy.
+
+    `or_else` is what else the caller's user can do about it than give a file.
+    """
     problems = list(problems)
     without = [problem.id for problem in problems if not problem.strategy.strip()]
     if without:
         raise ValueError(
             f"{len(without)} of {len(problems)} problems have no strategy, {without[0]!r} first; "
-            "give a file that has theirs (--strategies FILE) or a method that needs none"
+            f"give a file that has theirs (--strategies FILE){or_else}"
         )

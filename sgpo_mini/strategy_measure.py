@@ -73,7 +73,7 @@ def measure_strategies(
     temperature: float = 1.0,
     max_new_tokens: int = 256,
     reward: Reward = numeric_reward,
-    batch_size: int = 256,
+    batch_size: int = 128,
     seed: int = 0,
     progress: bool = False,
 ) -> StrategyMeasure:

@@ -123,7 +123,8 @@ def _read(evaluation: Evaluation):
 def _chain(expression: str) -> tuple[int, list[tuple[str, int]]] | None:
     """(first number, [(operation, number), ...]) of an expression that is worked off from the left.
 
-    None for any other: one whose second operand is itself an expression.
+    None for any other: one whose second operand is itself an expression. Not read by
+    `equations.parse_expression`, which takes what people write too: "4(2)", signs, "007".
     """
     try:
         node = ast.parse(expression.strip(), mode="eval").body

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable
@@ -31,6 +32,7 @@ class Outcome:
     strategy: Strategy | None = None
     score: float = 0.0
     reason: str = ""
+    refused_at: str = ""  # the stage at which the teacher took no request about this problem
     leaks: int = 0  # candidates refused because they leak
     requests: int = 0  # replies that came
     tokens: int = 0
@@ -46,34 +48,37 @@ class Store:
     NAME.jsonl has a line for each strategy: what `load_strategies` reads, and a hand may correct.
     NAME.failed.jsonl tells of problems without a strategy, and has the replies that could not be
     used. NAME.replies.jsonl holds the replies to problems in progress, so that a run that is killed
-    asks nothing twice; it goes when nothing is in progress. A last line that a kill cut short is
-    taken off. Raises ValueError with file and line where one can't be used.
+    asks nothing twice; it goes when nothing is in progress. A last line without its end that can't
+    be read is taken off: a kill cut it short, or a hand that corrected it slipped, so of the first
+    two files it goes into NAME.cut, and standard error says so. `store_lock.locked` must hold the
+    store. Raises ValueError with file and line where one can't be used.
     """
 
     def __init__(self, path: Path) -> None:
-        if path.suffix != ".jsonl":
-            raise ValueError(f"the store must be a file that ends in .jsonl, not {str(path)!r}")
         self.path = path
         self.failed_path = path.with_suffix(_FAILED)
         self.replies_path = path.with_suffix(".replies.jsonl")
-        self.answered = 0  # replies of this run
+        self.answered: Counter[str] = Counter()  # replies of this run, by stage
         self._lock = threading.Lock()
         self._since_compact = 0
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _mend_end(self.path, path.with_suffix(".cut"))
+        _mend_end(self.failed_path, path.with_suffix(".cut"))
+        _mend_end(self.replies_path)  # no hand writes there
         kept, failed, replies = map(_rows_of, (self.path, self.failed_path, self.replies_path))
         if kept:
             load_strategies(path)  # refuses, with its line, what a hand has spoilt
-        self.finished = {str(row.get("id")) for row in kept}
-        self.finished |= {str(row.get("id")) for row in failed if not row.get("kept")}
+        self.kept = {str(row.get("id")) for row in kept}
+        # How often each problem has failed.
+        self.failures = Counter(str(row.get("id")) for row in failed if not row.get("kept"))
         self._replies: dict[str, dict[str, Reply]] = {}
         for row in replies:
             try:
                 name, asked = row.pop("id"), row.pop("asked")
-                reply = Reply(**row)
+                attempt, reply = row.pop("attempt", 0), Reply(**row)
             except (KeyError, TypeError, AttributeError):
                 told = f"{self.replies_path} has a line that no extraction writes; remove the file"
                 raise ValueError(told) from None
-            if name not in self.finished:
+            if name not in self.kept and attempt == self.failures[name]:
                 self._replies.setdefault(name, {})[asked] = reply
         self._compact()
 
@@ -85,9 +90,9 @@ class Store:
     def remember(self, problem_id: str, asked: str, reply: Reply) -> None:
         """Keep a reply until its problem is finished."""
         with self._lock:
-            self.answered += 1
+            self.answered[stage_of(asked)] += 1
             self._replies.setdefault(problem_id, {})[asked] = reply
-            _append(self.replies_path, {"id": problem_id, "asked": asked, **asdict(reply)})
+            _append(self.replies_path, self._row(problem_id, asked, reply))
 
     def finish(self, outcome: Outcome) -> None:
         """Append the outcome of a problem and forget its replies."""
@@ -101,17 +106,23 @@ class Store:
             if strategy:
                 row = {"id": outcome.id, **asdict(strategy), "score": outcome.score}
                 _append(self.path, row | told)
-            self.finished.add(outcome.id)
+                self.kept.add(outcome.id)
+            else:
+                self.failures[outcome.id] += 1
             self._replies.pop(outcome.id, None)
             self._since_compact += 1
             if self._since_compact == COMPACT_EVERY or not self._replies:
                 self._compact()
 
+    def _row(self, name: str, asked: str, reply: Reply) -> dict:
+        attempt = self.failures[name]  # the replies of an attempt that has failed are of no use
+        return {"id": name, "attempt": attempt, "asked": asked, **asdict(reply)}
+
     def _compact(self) -> None:
         """Leave the replies to problems in progress alone in their file."""
         self._since_compact = 0
         rows = [
-            {"id": name, "asked": asked, **asdict(reply)}
+            self._row(name, asked, reply)
             for name, replies in self._replies.items()
             for asked, reply in replies.items()
         ]
@@ -133,15 +144,15 @@ def summary(out: str | os.PathLike[str], problems: Iterable[Problem]) -> str:
     path, ids = Path(out), {problem.id for problem in problems}
     kept = [row for row in _rows_of(path) if str(row.get("id")) in ids]
     told = [row for row in _rows_of(path.with_suffix(_FAILED)) if str(row.get("id")) in ids]
-    failed = [row for row in told if not row.get("kept")]
-    rows = kept + failed
+    rows = kept + [row for row in told if not row.get("kept")]
     leaking = sum(row.get("leaks", 0) for row in rows)
     refused = sum(len(row.get("replies", [])) for row in told)
-    still_open = len(ids) - len({str(row["id"]) for row in rows})
-    lines = [f"kept {len(kept)}, failed {len(failed)}, open {still_open}"]
+    finished = len({str(row["id"]) for row in rows})
+    lines = [f"kept {len(kept)}, failed {finished - len(kept)}, open {len(ids) - finished}"]
     if told:
         lines[0] += f" (reasons and replies: {path.with_suffix(_FAILED)})"
-    lines.append(f"refused: {leaking} candidates that leak, {refused - leaking} unreadable replies")
+    others = f"{refused - leaking} unreadable or missing replies"
+    lines.append(f"refused: {leaking} candidates that leak, {others}")
     scores = sorted(row["score"] for row in kept if "score" in row)
     if scores:
         bands = Counter(min(int(score), 4) for score in scores)
@@ -153,29 +164,43 @@ def summary(out: str | os.PathLike[str], problems: Iterable[Problem]) -> str:
     return "\n".join(lines)
 
 
+def stage_of(asked: str) -> str:
+    """The first word of what was asked: "solution", "candidate" or "scores"."""
+    return asked.replace(",", " ").split()[0]
+
+
 def _append(path: Path, row: dict) -> None:
     """Add a line with one write, and wait until it is on the disk."""
-    line = json.dumps(row, ensure_ascii=False) + "\n"
+    _append_bytes(path, (json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8"))
+
+
+def _append_bytes(path: Path, content: bytes) -> None:
     with open(path, "ab") as file:
-        file.write(line.encode("utf-8"))
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _rows_of(path: Path) -> list[dict]:
-    """The objects of a file that may not be there; a last line that a kill cut short goes."""
-    if not path.exists():
-        return []
-    content = path.read_bytes()
+def _mend_end(path: Path, cut_path: Path | None = None) -> None:
+    """Give the last line its end; one that can't be read is moved to `cut_path`, and told."""
+    content = path.read_bytes() if path.exists() else b""
     whole, newline, last = content.rpartition(b"\n")
-    if last.strip():
-        try:
-            json.loads(last)
-            end = content + b"\n"  # an editor left the last line without its end
-        except ValueError:
-            end = whole + newline
-        with open(path, "r+b") as file:
-            file.seek(min(len(end), len(content)))
-            file.write(end[len(content) :])
-            file.truncate()
-    return [row for _, _, row in _records(path)] if path.read_bytes().strip() else []
+    if not last.strip():
+        return
+    try:
+        json.loads(last)
+        _append_bytes(path, b"\n")  # an editor left it out
+        return
+    except ValueError:
+        pass
+    if cut_path:
+        _append_bytes(cut_path, last + b"\n")
+        told = "its problem is asked again, and the line is kept in"
+        print(f"{path} ends in a line that is cut short: {told} {cut_path}", file=sys.stderr)
+    os.truncate(path, len(whole + newline))
+
+
+def _rows_of(path: Path) -> list[dict]:
+    """The objects of a file that may be empty, or not there."""
+    there = path.exists() and path.read_bytes().strip()
+    return [row for _, _, row in _records(path)] if there else []

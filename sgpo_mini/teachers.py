@@ -2,7 +2,7 @@
 
 A teacher gives the replies to a few prompts, one after another. What can go wrong is of three
 kinds, and each leads elsewhere: no answer comes (`Unanswered`: ask again another day), one request
-is not accepted (`NotAccepted`: that problem has failed), or no request ever will be (RuntimeError
+is not accepted (`NotAccepted`: that request has failed), or no request ever will be (RuntimeError
 or ValueError: stop).
 """
 
@@ -62,8 +62,9 @@ class Reply:
 class Teacher(Protocol):
     """What `extract_strategies` needs of a teacher: a name, a limit on `parallel`, replies.
 
-    `replies` gives one reply a prompt, in their order. `seed` may be used or not; `pause(seconds)`
-    is called before a request and between two tries, and may raise to stop.
+    `replies` gives one reply a prompt, in their order, and raises NotAccepted in place of the first
+    that it does not get. `seed` may be used or not; `pause(seconds)` is called before a request and
+    between two tries, and may raise to stop.
     """
 
     name: str
@@ -192,7 +193,7 @@ class ServerTeacher:
                 return f"there is no connection ({told or type(error).__name__})", None
             return f"the server's answer is no chat completion ({type(error).__name__})", None
         status = response.status_code
-        told = self._without_key(" ".join(str(getattr(error, "server_message", "") or "").split()))
+        told = self._without_key(" ".join(_words_of(error, response).split()))
         reason = f"HTTP status {status}" + (f" ({told[:200]})" if told else "")
         if status in _LATER or status >= 500:
             return reason, _retry_after(response.headers.get("retry-after"))
@@ -237,16 +238,24 @@ class LocalTeacher:
     ) -> Iterator[Reply]:
         """The replies to one batch of prompts, equal for equal prompts and seed.
 
-        Raises NotAccepted where a prompt leaves the model no room.
+        Raises NotAccepted in place of the first that a prompt leaves the model no room for.
         """
         pause(0)
-        ids = [self._ids(prompt) for prompt in prompts]
         config = self.student.causal_model.config.get_text_config()
-        room = (getattr(config, "max_position_embeddings", None) or 2**31) - max(map(len, ids))
-        if room < 1:
-            raise NotAccepted(
-                f"a prompt of {max(map(len, ids))} tokens is too long for the teacher"
-            )
+        longest = getattr(config, "max_position_embeddings", None) or 2**31
+        ids = [self._ids(prompt) for prompt in prompts]
+        too_long = next((place for place, prompt in enumerate(ids) if len(prompt) >= longest), None)
+        yield from self._sample(ids[:too_long], longest, temperature, max_new_tokens, seed)
+        if too_long is not None:
+            count = len(ids[too_long])
+            raise NotAccepted(f"a prompt of {count} tokens is too long for the teacher")
+
+    def _sample(
+        self, ids: list[list[int]], longest: int, temperature: float, max_new_tokens: int, seed: int
+    ) -> Iterator[Reply]:
+        if not ids:
+            return
+        room = longest - max(map(len, ids))
         devices = [self.student.device] if self.student.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(seed)
@@ -277,6 +286,17 @@ def _response_of(error: BaseException | None):
             return response
         error = error.__context__
     return None
+
+
+def _words_of(error: Exception, response) -> str:
+    """What the server says of an error; "" where it says nothing."""
+    if told := getattr(error, "server_message", None):
+        return str(told)
+    try:  # the client does not look where older vLLM servers and FastAPI put it
+        body = response.json()
+        return str(body.get("message") or body.get("detail") or "")
+    except (ValueError, AttributeError, RuntimeError):  # no JSON, no object, nested too deep
+        return ""
 
 
 def _retry_after(value: str | None) -> float | None:

@@ -19,7 +19,7 @@ from .controls import with_control
 from .evaluation import evaluate
 from .methods import Experience, accumulate_gradient, collect
 from .problems import Problem, Reward, numeric_reward
-from .strategies import require_strategies
+from .strategies import having_strategies, require_strategies
 from .student import Student, refuse_unknown_words, save_student
 from .supervised import gradient_scaler, pretrain, warm_up
 
@@ -126,8 +126,13 @@ def train(
 def _usable(student: Student, problems: Sequence[Problem], config: Config) -> list[Problem]:
     """The problems with the strategies that the method reads; ValueError where it lacks a text."""
     guided, imitating = config.group_sizes()[1] > 0, config.method in IMITATING
+    if config.only_with_strategies:
+        problems, asked = having_strategies(problems), len(problems)
+        left_out = asked - len(problems)
+        print(f"{left_out} of {asked} problems have no strategy: left out", file=sys.stderr)
     if guided:
-        require_strategies(problems)
+        others = ", train on the others alone (--only-with-strategies)"
+        require_strategies(problems, f"{others}, or take a method that needs none")
         problems = with_control(problems, config)
     name = config.given_solution
     if imitating and (without := [p.id for p in problems if not getattr(p, name).strip()]):

@@ -19,8 +19,9 @@ from small_world import STRATEGY, pretrained_student, problems
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sgpo_mini import make_tiny
-from sgpo_mini.__main__ import SETTINGS, _parser, main
+from sgpo_mini.__main__ import _parser, main
 from sgpo_mini.checkpoints import read_rows
+from sgpo_mini.command_options import SETTINGS
 from sgpo_mini.compare import SURE_AND_WRONG
 from sgpo_mini.evaluation import pass_at_k
 from sgpo_mini.mini_gsm import make_problems
@@ -204,6 +205,30 @@ def test_strategies_from_a_file_take_the_place_of_the_problems_own(run, refused,
         "".join(json.dumps(r | {"id": "x"}) + "\n" for r in rows[:1])
     )
     assert "none of the 1 strategies has the id of one" in refused(*asked)
+
+
+def test_a_store_that_lacks_some_problems_trains_on_the_others_by_any_method_if_asked_to(
+    run, refused, even_student
+):
+    rows = [asdict(problem) for problem in problems(10)]
+    for row in rows[3:6]:
+        row["strategy"] = ""
+    Path("some.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    asked = (*TRAIN, "--student", even_student, "--data", "some.jsonl", "--problems-per-step", 7)
+    sentence = refused(*asked)
+    assert "3 of 10 problems have no strategy, 'p3' first" in sentence
+    assert "(--only-with-strategies)" in sentence
+    for method in ("sgpo", "grpo"):
+        words = ("--only-with-strategies", "--method", method, "--out", method)
+        status, _, err = run(*asked, *words)
+        assert status == 0, err
+        assert "3 of 10 problems have no strategy: left out" in err
+        assert json.loads(Path(method, "config.json").read_text())["only_with_strategies"]
+    resumed = (*asked, "--method", "grpo", "--out", "grpo", "--resume", "--steps", 3)
+    assert "had other settings: only_with_strategies (was True)" in refused(*resumed)
+    bare = write_problems(Path("bare.jsonl"), strategy=False)
+    sentence = refused(*TRAIN, "--student", even_student, "--data", bare, "--only-with-strategies")
+    assert "none of the 10 problems has a strategy" in sentence
 
 
 @pytest.mark.parametrize("word", ["train --method grpo", "evaluate", "pretrain"])

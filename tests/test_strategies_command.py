@@ -83,7 +83,15 @@ def rows(path) -> list[dict]:
         ("--source subquestions", "mini-gsm has none"),
         ("--source subquestions --data gone.jsonl", "gone.jsonl can't be read"),
         ("--inspect gone.jsonl", "gone.jsonl can't be read"),
+        ("--source world --seed 1", "--source world has no --seed"),
+        ("--source world --threads 1", "--source world has no --threads"),
+        ("--source teacher --teacher tiny --seed 1", "--source teacher has no --seed"),
+        ("--source teacher --teacher tiny --timeout 5", "that runs here has no --timeout"),
+        ("--source teacher --teacher http://host --threads 1", "behind a URL has no --threads"),
         ("--inspect a.jsonl --out b.jsonl", "--inspect has no --out"),
+        ("--inspect a.jsonl --limit 3", "--inspect without --data has no --limit"),
+        ("--inspect a.jsonl --split test", "--inspect without --data has no --split"),
+        ("--inspect a.jsonl --threads 1", "--inspect has no --threads"),
         ("--measure no/such-student", "no student can be loaded"),
         ("--measure tiny --temperature 0", "temperature above 0"),
         ("--measure tiny --candidates 3", "--measure has no --candidates"),
@@ -250,6 +258,26 @@ def test_a_killed_run_goes_on_and_asks_nothing_twice():
     assert sorted(load_strategies("s.jsonl")) == [f"p{number}" for number in range(6)]
     assert "used: 30 requests, 3,000 tokens" in out
     assert sorted(path.name for path in Path().iterdir()) == ["data.jsonl", "s.jsonl"]
+    assert "cut short" not in err  # no hand writes into that file
+
+
+def test_a_second_run_is_refused_and_the_lock_of_a_killed_one_holds_up_nobody(run):
+    write_problems()
+    script = Held(4)
+    with serving(script) as server:
+        first = start(server)
+        wait_for(lambda: len(server.questions) == 4 + 3)
+        status, out, err = run("--source", "solution", "--data", "data.jsonl", "--out", "s.jsonl")
+        assert status == 2 and out == ""
+        assert f"another run (process {first.pid}) is at work on s.jsonl" in err
+        first.send_signal(signal.SIGKILL)
+        first.communicate(timeout=240)
+        assert Path("s.lock").exists()
+        script.released.set()
+        second = start(server)
+        _, err = second.communicate(timeout=240)
+    assert second.returncode == 0, err
+    assert len(load_strategies("s.jsonl")) == 3 and not Path("s.lock").exists()
 
 
 def test_ctrl_c_waits_for_the_replies_under_way_and_tells_how_to_go_on():

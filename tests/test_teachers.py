@@ -1,6 +1,7 @@
 """Teachers and what is drawn from them: against a real local server that behaves well and badly."""
 
 import json
+import os
 import re
 import socket
 import threading
@@ -199,8 +200,9 @@ def test_a_wrong_key_model_or_address_ends_it_and_the_key_is_not_told(code, monk
 
 
 @pytest.mark.parametrize("code", [400, 413, 422])
-def test_a_request_that_the_server_does_not_accept_is_not_repeated(code):
-    body = b'{"error": "too many tokens"}'
+@pytest.mark.parametrize("field", ["error", "message", "detail"])  # where servers put their words
+def test_a_request_that_the_server_does_not_accept_is_not_repeated(code, field):
+    body = json.dumps({field: "too many tokens"}).encode()
     with serving(lambda question: status(code, body)) as server:
         with pytest.raises(NotAccepted, match=f"{code}.*too many tokens"):
             ask(server.url)
@@ -548,6 +550,116 @@ def test_the_key_reaches_no_file_and_no_summary(tmp_path, monkeypatch, capfd):
     assert KEY not in written + summary(tmp_path / "s.jsonl", problems(3)) + out + err
 
 
+# What a teacher refuses
+
+
+def too_large(question) -> Raw:
+    body = {"error": {"message": f"max_tokens is too large for {KEY}"}}
+    return status(400, json.dumps(body).encode())
+
+
+def refused_in(kind):
+    """A teacher that refuses every request of one kind."""
+    return only(kind, too_large)
+
+
+@pytest.mark.parametrize("kind", ["solve", "draw", "score"])
+def test_a_server_that_refuses_every_request_stops_the_run_and_no_problem_has_failed(
+    kind, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SGPO_TEACHER_KEY", KEY)
+    out, settings = tmp_path / "s.jsonl", {"candidates": 1, "parallel": 2}
+    with serving(refused_in(kind)) as server:
+        with pytest.raises(RuntimeError, match="400.*max_tokens is too large") as told:
+            extract_strategies(problems(50), server.url, out, **settings)
+        assert server.count(kind) <= 20  # others may have begun
+    assert "all of the last 5 problems asked" in str(told.value)
+    assert "--max-new-tokens" in str(told.value) and str(out) in str(told.value)
+    assert KEY not in str(told.value) and "[SGPO_TEACHER_KEY]" in str(told.value)
+    assert summary(out, problems(50)).startswith("kept 0, failed 0, open 50\n")
+    with serving() as server:  # the corrected command
+        assert len(extract_strategies(problems(9), server.url, out, **settings)) == 9
+
+
+def test_two_problems_of_which_none_is_accepted_have_not_failed_either(tmp_path):
+    out = tmp_path / "s.jsonl"
+    with serving(too_large) as server:
+        with pytest.raises(RuntimeError, match="all of the last 2 problems asked"):
+            extract_strategies(problems(2), server.url, out)
+    assert not list(tmp_path.iterdir())
+
+
+def test_single_problems_that_are_refused_between_accepted_ones_have_failed(tmp_path):
+    out = tmp_path / "s.jsonl"
+
+    def script(question):
+        number = int(re.search(r"of house (\d+)", question.problem)[1])
+        return too_large(question) if number in (0, 1, 5, 8) else good(question)
+
+    for _ in range(2):
+        with serving(script) as server:
+            found = extract_strategies(problems(9), server.url, out, candidates=1, parallel=1)
+    assert server.questions == []
+    assert list(found) == ["p2", "p3", "p4", "p6", "p7"]
+    failed = rows(tmp_path / "s.failed.jsonl")
+    assert [row["id"] for row in failed] == ["p0", "p1", "p5", "p8"]
+    assert all("does not accept the request: HTTP status 400" in row["reason"] for row in failed)
+
+
+def test_many_problems_in_a_row_that_are_refused_stop_a_run_that_went_well(tmp_path):
+    out = tmp_path / "s.jsonl"
+
+    def script(question):
+        number = int(re.search(r"of house (\d+)", question.problem)[1])
+        return good(question) if number < 2 else too_large(question)
+
+    with serving(script) as server:
+        with pytest.raises(RuntimeError, match="400.*all of the last 20 problems asked"):
+            extract_strategies(problems(40), server.url, out, candidates=1, parallel=1)
+    assert summary(out, problems(40)).startswith("kept 2, failed 0, open 38\n")
+
+
+def test_a_candidate_whose_scoring_is_refused_is_left_out(tmp_path):
+    out = tmp_path / "s.jsonl"
+
+    def score(question):  # the two that good scores highest
+        best = any(text in question.prompt for text in STRATEGIES[3:])
+        return too_large(question) if best else good(question)
+
+    with serving(only("score", score)) as server:
+        found = extract_strategies(problems(1), server.url, out)
+        assert server.count("score") == 5
+    assert found["p0"] == Strategy.parse(STRATEGIES[2])
+    (row,) = rows(tmp_path / "s.failed.jsonl")
+    assert row["kept"]
+    assert [reply["asked"] for reply in row["replies"]] == [
+        f"scores of candidate {n}" for n in (4, 5)
+    ]
+    assert all("was refused: " in reply["reason"] for reply in row["replies"])
+
+
+def test_a_problem_none_of_whose_candidates_can_be_scored_has_failed(tmp_path):
+    out = tmp_path / "s.jsonl"
+
+    def score(question):
+        return too_large(question) if "house 1" in question.problem else good(question)
+
+    with serving(only("score", score)) as server:
+        found = extract_strategies(problems(3), server.url, out, candidates=2, parallel=1)
+    assert list(found) == ["p0", "p2"]
+    (row,) = rows(tmp_path / "s.failed.jsonl")
+    assert row["id"] == "p1" and "does not accept the request" in row["reason"]
+
+
+def test_an_equal_prompt_to_a_refused_one_is_not_asked(tmp_path):
+    def draw(question):
+        return too_large(question) if "house 0" in question.problem else good(question)
+
+    with serving(only("draw", draw)) as server:
+        extract_strategies(problems(2), server.url, tmp_path / "s.jsonl", candidates=5)
+        assert server.count("draw") == 1 + 5
+
+
 # Going on
 
 
@@ -585,6 +697,62 @@ def test_a_line_that_a_kill_cut_short_is_taken_off_and_its_problem_asked_again(t
             server.questions.clear()
             assert extract_strategies(problems(2), server.url, out, parallel=1) == whole
             assert {question.problem for question in server.questions} == {problems(2)[1].question}
+
+
+def test_a_cut_line_is_told_and_kept_for_a_hand_may_have_written_it(tmp_path, capfd):
+    out, slip = tmp_path / "s.jsonl", '{"id": "p1", "problem_type": "by hand'
+    with serving() as server:
+        extract_strategies(problems(2), server.url, out, parallel=1)
+        first = out.read_text().splitlines(keepends=True)[0]
+        for _ in range(2):
+            out.write_text(first + slip)
+            capfd.readouterr()
+            assert len(extract_strategies(problems(2), server.url, out)) == 2
+            assert f"{out} ends in a line that is cut short" in capfd.readouterr().err
+    assert (tmp_path / "s.cut").read_text() == (slip + "\n") * 2
+
+
+def test_telling_what_came_of_a_store_changes_nothing_in_it(tmp_path):
+    out = tmp_path / "s.jsonl"
+    with serving() as server:
+        extract_strategies(problems(1), server.url, out)
+    whole = out.read_bytes()
+    out.write_bytes(whole[:-1])
+    assert "kept 1" in summary(out, problems(1)) and out.read_bytes() == whole[:-1]
+
+
+def test_failed_problems_are_asked_once_more_where_that_is_wished(tmp_path):
+    out = tmp_path / "s.jsonl"
+    with serving(lambda question: "garbage") as server:
+        assert extract_strategies(problems(2), server.url, out, candidates=1) == {}
+    with serving(lambda q: "garbage" if "house 1" in q.problem else good(q)) as server:
+        found = extract_strategies(problems(3), server.url, out, candidates=1, retry_failed=True)
+    assert list(found) == ["p0", "p2"]
+    told = summary(out, problems(3))
+    assert told.startswith("kept 2, failed 1, open 0 ") and "used: 12 requests" in told
+    with serving() as server:
+        extract_strategies(problems(3), server.url, out, candidates=1)
+        assert server.questions == []
+
+
+def test_a_second_run_on_a_store_is_refused_while_the_first_is_at_work(tmp_path):
+    out, asked, go_on = tmp_path / "s.jsonl", threading.Event(), threading.Event()
+
+    def script(question):
+        asked.set()
+        assert go_on.wait(60)
+        return good(question)
+
+    with serving(script) as server:
+        first = threading.Thread(target=extract_strategies, args=(problems(2), server.url, out))
+        first.start()
+        assert asked.wait(60)
+        with pytest.raises(ValueError, match=rf"\(process {os.getpid()}\) is at work on .*s.jsonl"):
+            extract_strategies(problems(2), server.url, out)
+        go_on.set()
+        first.join()
+    assert sorted(load_strategies(out)) == ["p0", "p1"]
+    assert [path.name for path in tmp_path.iterdir()] == ["s.jsonl"]
 
 
 def test_a_line_that_a_hand_has_spoilt_is_refused_by_name(tmp_path):
@@ -704,5 +872,26 @@ def test_a_random_model_goes_all_the_way_and_is_told_as_failed(model_folder, tmp
 
 def test_a_prompt_that_is_too_long_for_the_model_is_not_accepted(model_folder):
     long = [[{"role": "user", "content": "name an even number " * 200}]]
+    teacher = LocalTeacher(model_folder)
     with pytest.raises(NotAccepted, match="too long for the teacher"):
-        list(LocalTeacher(model_folder).replies(long, temperature=1.0, max_new_tokens=5))
+        list(teacher.replies(long, temperature=1.0, max_new_tokens=5))
+    replies = teacher.replies([PROMPT, *long], temperature=1.0, max_new_tokens=5)
+    assert next(replies).tokens > 0
+    with pytest.raises(NotAccepted):
+        next(replies)
+
+
+def test_a_model_here_draws_anew_for_a_failed_problem_and_the_same_again_elsewhere(
+    model_folder, tmp_path
+):
+    settings = {"candidates": 1, "with_solutions": True, "max_new_tokens": 12}
+    texts = []
+    for name in ("s", "t"):
+        for _ in range(2):
+            out = tmp_path / f"{name}.jsonl"
+            extract_strategies(problems(1), model_folder, out, retry_failed=True, **settings)
+        told = rows(tmp_path / f"{name}.failed.jsonl")
+        texts.append([row["replies"][0]["text"] for row in told])
+    assert texts[0] == texts[1]
+    first, second = texts[0]
+    assert first != second

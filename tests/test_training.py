@@ -332,6 +332,17 @@ def test_grpo_does_not_mind_the_words_of_strategies_it_does_not_read(student):
         train(student, given, config(steps=1), reward=even_reward)
 
 
+def test_only_problems_with_strategies_are_the_same_ones_for_every_method(pretrained):
+    """As if the others had not been given."""
+    mixed = [replace(p, strategy="") if number % 2 else p for number, p in enumerate(problems())]
+    for method in ("sgpo", "grpo"):
+        runs = []
+        for given, only in ((mixed, True), (mixed[::2], False)):
+            settings = config(method=method, steps=2, only_with_strategies=only)
+            runs.append(weights_of(train(copy_of(pretrained), given, settings)))
+        assert same_weights(*runs)
+
+
 def test_sgpo_samples_both_groups(student, groups):
     experience_of(student, Config(max_new_tokens=16))
     assert [len(rollouts.rows) for rollouts in groups] == [4 * 8, 4 * 4]
