@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from .latex import latex_reward, reads_as_latex
 from .problems import Problem, Reward, extract_answer, numeric_reward
 
+INSTEAD = "give its problems as a FILE.jsonl with question and answer on each line"
+
 
 @dataclass(frozen=True)
 class Benchmark:
@@ -19,6 +21,7 @@ class Benchmark:
         return latex_reward if self.latex else numeric_reward
 
 
+# Uploads by others differ, and any may change: load_benchmark tells which field it misses.
 BENCHMARKS = {
     "math500": Benchmark("HuggingFaceH4/MATH-500", "test", latex=True),
     "amc23": Benchmark("math-ai/amc23", "test", latex=False),
@@ -29,8 +32,8 @@ BENCHMARKS = {
 def load_benchmark(name: str) -> list[Problem]:
     """The problems of math500 (MATH-500), amc23 (40 of AMC 2023) or aime24 (30 of AIME 2024).
 
-    Raises ValueError for another name, where the Hub is out of reach, where a row has no question
-    or no answer that can be read, and where LaTeX answers need a package that is missing.
+    Raises ValueError for another name, where the Hub is out of reach, where a row lacks a question
+    or an answer that can be read, and where LaTeX answers need a package that is missing.
     """
     if name not in BENCHMARKS:
         raise ValueError(f"there is no benchmark {name!r}; choose one of {', '.join(BENCHMARKS)}")
@@ -40,18 +43,30 @@ def load_benchmark(name: str) -> list[Problem]:
         readable("1")  # a missing package is told before the Hub is asked
     problems = []
     for number, row in enumerate(_rows(benchmark), start=1):
-        where = f"{benchmark.repository} {benchmark.split}, row {number}"
-        # Uploads of one benchmark differ in the name of the question.
-        question = row.get("problem") or row.get("question")
-        answer = str(row.get("answer", "")).strip()
-        if not question:
-            raise ValueError(f"{where} has neither 'problem' nor 'question'")
+        where = f"{benchmark.repository} ({benchmark.split}), row {number}"
+        question = _field(row, ("problem", "question"), where)
+        answer = _field(row, ("answer",), where)
         stated = answer if benchmark.latex else f"#### {answer}"
-        if not answer or not readable(stated):
-            raise ValueError(f"{where}: the answer {answer[:80]!r} can't be read")
+        if not readable(stated):
+            raise ValueError(f"{where}: 'answer' is {answer[:80]!r}, which can't be read")
         solution = str(row.get("solution") or "")
         problems.append(Problem(f"{name}-{number:03d}", question, answer, solution))
+    if not problems:
+        raise ValueError(f"{benchmark.repository} ({benchmark.split}) has no rows; {INSTEAD}")
     return problems
+
+
+def _field(row: dict, names: tuple[str, ...], where: str) -> str:
+    """A field's text under whichever of its names the upload uses; ValueError without any."""
+    for name in names:
+        value = row.get(name)
+        if type(value) in (int, float):  # 27 and 27.0, where another upload has "027"
+            value = str(value)
+        if isinstance(value, str) and value.strip():
+            return value.strip()
+    told = " or ".join(map(repr, names))
+    fields = ", ".join(row)
+    raise ValueError(f"{where} has no text or number in {told} (fields: {fields}); {INSTEAD}")
 
 
 def _rows(benchmark: Benchmark) -> list[dict]:
@@ -61,6 +76,6 @@ def _rows(benchmark: Benchmark) -> list[dict]:
         return list(datasets.load_dataset(benchmark.repository, split=benchmark.split))
     except Exception as error:  # the package missing, no network, the Hub's own errors: many kinds
         raise ValueError(
-            f"{benchmark.repository} can't be loaded from the Hub ({type(error).__name__}); give "
-            "its problems as a FILE.jsonl with question and answer on each line"
+            f"{benchmark.repository} ({benchmark.split}) can't be loaded from the Hub "
+            f"({type(error).__name__}); {INSTEAD}"
         ) from error

@@ -84,7 +84,8 @@ def _print_accuracy(name: str, evaluation, how: str) -> None:
         interval = f"95 % interval {low:.4f} to {high:.4f}"
         print(f"{label}: {mean(accuracies):.4f} ({interval}), {how}, {len(correct)} problems")
         if (samples := len(correct[0])) > 1:
-            print(f"{label}: pass@{samples} {pass_at_k(correct, samples):.4f}")
+            ks = sorted({2**i for i in range(samples.bit_length())} | {samples})  # 1, 2, 4, …
+            print(f"{label}: " + ", ".join(f"pass@{k} {pass_at_k(correct, k):.4f}" for k in ks))
         if len(families) > 1:
             for family in [f for f in families if (f in SURE_AND_WRONG) == apart]:
                 print(f"  {family or 'no family'}: {mean(families[family]):.4f}")

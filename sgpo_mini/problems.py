@@ -58,15 +58,23 @@ _CONTINUES = re.compile(  # after a number: it was only a part of an expression,
 )
 _WORDS_FIRST = re.compile(r"[^-0-9+*/^\\=√]*[ :(](?=[-+]?\.?[0-9])")  # "She has 5"
 _HEDGE = r"(?:about|approximately|around|exactly|roughly|just|only|simply|thus|therefore|equal to)"
-_MARK = re.compile(
-    r"(?P<box>\\f?boxed ?\{)|(?P<tag><answer>)"
-    r"|(?:(?<!\#)\#{4}(?!\#)|^[ >#-]*+A ?:"
-    r"|(?i:\banswer(?: to [^.:\n]{0,80}?)?(?: is| was)? ?[:=]))(?=\s*+\S)"
-    r"|(?i:\banswer(?: to [^.:\n]{0,80}?)?(?: is| was| equals| (?:must|should|will|would) be))"
-    rf"(?=\s*+(?i:{_HEDGE},? |[a-z] ?= ?)*+=? ?[-+]? ?\.?[0-9])",
-    re.MULTILINE,
-)
-_LEAD = re.compile(rf"(?i:{_HEDGE},? )*+")
+
+
+def _marks(may_follow: str) -> re.Pattern[str]:
+    """The marks of a statement; after a mere "answer is", without a colon, that has to follow."""
+    return re.compile(
+        r"(?P<box>\\f?boxed ?\{)|(?P<tag><answer>)"
+        r"|(?:(?<!\#)\#{4}(?!\#)|^[ >#-]*+A ?:"
+        r"|(?i:\banswer(?: to [^.:\n]{0,80}?)?(?: is| was)? ?[:=]))(?=\s*+\S)"
+        r"|(?i:\banswer(?: to [^.:\n]{0,80}?)?(?: is| was| equals| (?:must|should|will|would) be))"
+        rf"(?=\s*+(?i:{_HEDGE},? |[a-z] ?= ?)*+=? ?[-+]? ?(?:{may_follow}))",
+        re.MULTILINE,
+    )
+
+
+_MARK = _marks(r"\.?[0-9]")
+_LATEX_MARK = _marks(r"\.?[0-9]|\\?[$€£]|\\[(\[A-Za-z]|[(\[] ?-?[0-9]")
+HEDGES = re.compile(rf"(?i:{_HEDGE},? )*+")
 _REWRITES = [
     (re.compile(pattern), new)
     for pattern, new in (
@@ -94,17 +102,26 @@ def extract_answer(text: str) -> str | None:
     plain = text
     for pattern, new in _REWRITES:
         plain = pattern.sub(new, plain)
-    marks = list(_MARK.finditer(plain))
+    stated = last_statement(plain)
+    return _unmarked(text, plain.strip()) if stated is None else _read(stated)
+
+
+def last_statement(text: str, latex: bool = False) -> str | None:
+    """What the last mark in a text states: None without a mark, empty where it is never closed.
+
+    `text` has no runs of spaces. With `latex` a formula may follow "the answer is", too.
+    """
+    marks = list((_LATEX_MARK if latex else _MARK).finditer(text))
     if not marks:
-        return _unmarked(text, plain.strip())
+        return None
     mark = marks[-1]
-    rest = plain[mark.end() :]
+    rest = text[mark.end() :]
     if mark["box"]:
-        return _read(_until_brace_closes(rest))
+        return _until_brace_closes(rest)
     if mark["tag"]:
         inside, closed, _ = rest.partition("</answer>")
-        return _read(inside) if closed else None
-    return _read(rest.lstrip().partition("\n")[0])
+        return inside if closed else ""
+    return rest.lstrip().partition("\n")[0]
 
 
 def is_correct(completion: str, answer: str) -> bool:
@@ -129,7 +146,7 @@ def _read(statement: str) -> str | None:
     """The one number that a statement names, in canonical form."""
     statement = statement.replace("{", "").replace("}", "").strip(" \n=:\"'([")
     statement = re.split(r"[.!?;](?:\s|$)", statement, maxsplit=1)[0]  # its first sentence
-    start = _LEAD.match(statement).end()
+    start = HEDGES.match(statement).end()
     number = _NUMBER.match(statement, start)
     if number is None or _CONTINUES.match(statement, number.end()):
         if "=" in statement:  # "x = 5", "5 + 3 = 8"

@@ -520,24 +520,28 @@ def accuracy_in(out: str, label: str) -> float:
     return float(re.search(rf"^{label}: ([\d.]+) \(95 % interval", out, re.MULTILINE)[1])
 
 
-def test_evaluate_writes_completions_that_agree_with_what_it_prints(run, even_student, data):
+@pytest.mark.parametrize("ks", [(1, 2, 4), (1, 2, 4, 6)])
+def test_evaluate_writes_completions_that_agree_with_what_it_prints(run, even_student, data, ks):
+    samples = ks[-1]
     asked = ("evaluate", "--student", even_student, "--data", data, "--max-new-tokens", 16)
-    status, out, err = run(*asked, "--samples", 4, "--temperature", 1, "--out", "answers")
+    status, out, err = run(*asked, "--samples", samples, "--temperature", 1, "--out", "answers")
     assert status == 0, err
     right = {problem.id: problem for problem in load_problems(data)}
     for name in ("unguided", "guided"):
         rows = read_rows(f"answers/{name}.jsonl")
-        assert [row["id"] for row in rows] == [id for id in right for _ in range(4)]
+        assert [row["id"] for row in rows] == [id for id in right for _ in range(samples)]
         assert {row["guided"] for row in rows} == {name == "guided"}
         for row in rows:
             states_two = re.search(r"####\D*2\b", row["completion"]) is not None
             assert row["correct"] == (states_two and not row["truncated"]), row["completion"]
-        correct = [[row["correct"] for row in rows[i : i + 4]] for i in range(0, len(rows), 4)]
+        correct = [row["correct"] for row in rows]
+        correct = [correct[i : i + samples] for i in range(0, len(rows), samples)]
         assert 0 < sum(map(sum, correct)) < len(rows)
-        assert accuracy_in(out, name) == pytest.approx(sum(map(sum, correct)) / len(rows))
-        assert f"avg@4, {len(right)} problems" in out
-        passed = float(re.search(rf"^{name}: pass@4 ([\d.]+)", out, re.MULTILINE)[1])
-        assert passed == pytest.approx(pass_at_k(correct, 4), abs=1e-4)
+        share = sum(map(sum, correct)) / len(rows)
+        assert accuracy_in(out, name) == pytest.approx(share, abs=1e-4)
+        assert f"avg@{samples}, {len(right)} problems" in out
+        passed = ", ".join(f"pass@{k} {pass_at_k(correct, k):.4f}" for k in ks)
+        assert f"\n{name}: {passed}\n" in out
         assert f"{name}: every completion is in answers/{name}.jsonl" in out
 
 
