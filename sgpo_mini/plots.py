@@ -250,6 +250,51 @@ def plan_confusion(
 
 
 @_own_style
+def reward_verdicts(
+    outputs: list[tuple[str, bool, str]], pays: dict[str, list[bool]], title: str = "Who is paid?"
+) -> Figure:
+    """Which outputs each reward pays (1) and which not (0). An output is (text, whether it should
+    be paid, why), pays[reward] has a truth value for each; framed: the reward is wrong; below: how
+    often, in both directions."""
+    names, rows = ["should", *pays], len(outputs)
+    should = [bool(due) for _, due, _ in outputs]
+    figure = Figure((8, 1.5 + 0.3 * (rows + 2)))
+    axes = figure.add_subplot(xlim=(-0.5, len(names) - 0.5), ylim=(rows + 2.1, -0.5))
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    for x, verdicts in enumerate([should, *pays.values()]):
+        for y, (paid, due) in enumerate(zip(verdicts, should, strict=True)):
+            color = (BLUE if x else GREY) if paid else "white"
+            look = {"fc": color, "ec": FAINT, "lw": 0.8, "gid": "verdict"}
+            if bool(paid) != due:
+                look |= {"ec": RED, "lw": 2.4, "zorder": 3, "gid": "framed"}
+            axes.add_patch(Rectangle((x - 0.42, y - 0.4), 0.84, 0.8, **look))
+            look = {"ha": "center", "va": "center", "zorder": 4, "color": "white" if paid else INK}
+            axes.text(x, y, f"{bool(paid):d}", size=9, **look)
+        for y, wrong in ((rows, True), (rows + 1, False)):
+            if x:
+                pairs = [(bool(paid), due) for paid, due in zip(verdicts, should, strict=True)]
+                count = pairs.count((wrong, not wrong))
+                look = {"weight": "bold", "color": RED if count else GREY}
+                axes.text(x, y + 0.35, f"{count}", ha="center", va="center", size=9.5, **look)
+    texts = [text.replace("\n", "⏎") for text, _, _ in outputs]
+    texts += ["paid and should not be", "not paid and should be"]
+    axes.set_yticks([*range(rows), rows + 0.35, rows + 1.35], texts)
+    for label in axes.get_yticklabels()[:rows]:
+        label.set(family="DejaVu Sans Mono", size=7.6)
+    for y, (_, _, why) in enumerate(outputs):
+        look = {"transform": axes.get_yaxis_transform(), "va": "center", "color": GREY}
+        axes.text(1.02, y, why, size=8, **look)
+    axes.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names], size=8.5)
+    axes.tick_params(axis="x", length=0, labeltop=True, labelbottom=False)
+    axes.xaxis.set_label_position("top")
+    axes.set_xlabel("what should be paid, and what each reward pays")
+    axes.axhline(rows - 0.2, color=GREY, lw=0.8)
+    axes.set_title(title)
+    return figure
+
+
+@_own_style
 def method_picture() -> Figure:
     """SGPO in one picture: one student answers alone and with the strategy's help; the loss rewards
     its own right answers and moves the strategy's effect into the student without it."""

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,35 @@ def kept(kl, mask, delta):
     return mask.bool() if delta is None else mask.bool() & (kl <= delta)
 
 
+def stated(text):
+    """The number after the last ####, as text, or None."""
+    number = re.match(r"\s*\$?(-?[\d,]+(?:\.\d+|/\d+)?)", text.rpartition("####")[2])
+    return number[1].replace(",", "") if "####" in text and number else None
+
+
+def paid(text, truncated, answer):
+    read = stated(text)
+    return float(not truncated and read is not None and Fraction(read) == Fraction(answer))
+
+
+def without(*pieces):
+    """The right reward of a text from which some pieces were taken."""
+
+    def reward(text, truncated, answer):
+        for piece in pieces:
+            text = text.replace(piece, "")
+        return paid(text, truncated, answer)
+
+    return reward
+
+
+def last_number(text, truncated, answer):
+    numbers = re.findall(r"-?\d+(?:\.\d+|/\d+)?", text.replace(",", ""))
+    return float(not truncated and Fraction(numbers[-1]) == Fraction(answer))
+
+
+ALL_NUMBERS = " ".join(str(number) for number in range(1, 101))
+
 # Wrong answers, and a piece of what the check must say of each.
 WRONG = {
     "check_adaptive_weight": {
@@ -143,6 +173,48 @@ WRONG = {
         "one truth": (lambda kl, mask, delta: True, "shape"),
         "clears what it is given": (harmful, "drops"),
         "a text": (lambda kl, mask, delta: "all of them", "no tensor"),
+    },
+    "check_reward": {
+        "pays what was cut off": (lambda text, truncated, answer:
+                                  paid(text, False, answer), "cut off"),
+        "pays only what was cut off": (lambda text, truncated, answer:
+                                       paid(text, not truncated, answer), "not 1"),
+        "pays everything": (lambda text, truncated, answer: 1.0, "not the gold answer"),
+        "the gold answer anywhere": (lambda text, truncated, answer:
+                                     answer in text and not truncated, "nothing is stated"),
+        "the last number": (last_number, "nothing is stated"),
+        "the gold answer behind the mark": (lambda text, truncated, answer:
+                                            "####" in text and not truncated
+                                            and answer in text.rpartition("####")[2], "pieces"),
+        "the first statement": (lambda text, truncated, answer:
+                                paid("####" + "".join(text.split("####")[1:2]), truncated,
+                                     answer), "the last ####"),
+        "needs a statement": (lambda text, truncated, answer:
+                              paid(text, truncated, answer) if stated(text) else 1 / 0,
+                              "ZeroDivisionError"),
+        "compares texts": (lambda text, truncated, answer:
+                           not truncated and text.rpartition("#### ")[2] == answer, "18"),
+        "no sign": (without("-"), "the sign"),
+        "no comma": (lambda text, truncated, answer:
+                     paid(re.sub(r"(\d),.*", r"\1", text), truncated, answer), "commas"),
+        "no dollar": (lambda text, truncated, answer:
+                      "$" not in text and paid(text, truncated, answer), "dollar"),
+        "no full stop": (lambda text, truncated, answer:
+                         text[-1] != "." and paid(text, truncated, answer), "full stop"),
+        "no fraction": (lambda text, truncated, answer:
+                        paid(text.partition("/")[0], truncated, answer), "fraction"),
+        "floats": (lambda text, truncated, answer: not truncated and stated(text) is not None
+                   and float(Fraction(stated(text))) == float(Fraction(answer)), "exactly"),
+        "not a number": (lambda *given: float("nan"), "nan"),
+        "a text": (lambda *given: "1.0", "no number"),
+    },
+    "check_hack": {
+        "one number": (lambda question: "24", "gold answer 47"),
+        "the story itself": (lambda question: question, "nowhere in the text"),
+        "up to 50": (lambda question: ALL_NUMBERS.partition(" 51")[0], "nowhere in the text"),
+        "states one of them": (lambda question: ALL_NUMBERS + "\n#### 24", "is_correct pays"),
+        "a list": (lambda question: list(range(1, 101)), "no text"),
+        "no parameter": (lambda: ALL_NUMBERS, "TypeError"),
     },
 }  # fmt: skip
 

@@ -36,6 +36,12 @@ BANDS = {
 }
 COUNTS = {"find": {"+": 3, "−": 1}, "lose": {"+": 2, "another": 1, "unreadable": 1}}
 OWN = {"find": "+", "lose": "−"}
+OUTPUTS = [
+    ("6 + 2 = 8\n#### 8", True, "right"),
+    ("It is eight.", True, "in words"),
+    ("8? No.\n#### 9 \\frac{1}{$", False, "another one is stated"),
+]
+PAYS = {"is it correct": [True, False, False], "gold anywhere": [1, 0, 1]}
 
 DRAWINGS = {
     "bands_by_step": lambda: plots.bands_by_step(BANDS, "entropy"),
@@ -45,6 +51,7 @@ DRAWINGS = {
     "gain_by_difficulty": lambda: plots.gain_by_difficulty(BASE, AFTER, {"sure"}),
     "token_kl_strip": lambda: plots.token_kl_strip(TOKENS, KL, 1.0),
     "seed_differences": lambda: plots.seed_differences(DIFFERENCES),
+    "reward_verdicts": lambda: plots.reward_verdicts(OUTPUTS, PAYS),
     "method_picture": plots.method_picture,
 }
 
@@ -262,6 +269,28 @@ def test_the_confusion_shows_shares_of_rows_and_frames_the_familys_own_plan():
     assert image.get_array().tolist() == [[0.75, 0.25, 0, 0], [0.5, 0, 0.25, 0.25]]
     frames = [patch.get_xy() for patch in axes.patches if patch.get_gid() == "own"]
     assert frames == [(-0.5, -0.5), (0.5, 0.5)]
+
+
+def test_verdicts_frame_the_wrong_ones_and_count_them_both_ways():
+    (axes,) = plots.reward_verdicts(OUTPUTS, PAYS, "Who?").axes
+    cells = [patch for patch in axes.patches if patch.get_gid() in ("verdict", "framed")]
+    assert len(cells) == 9
+    framed = [
+        (round(patch.get_x() + 0.42), round(patch.get_y() + 0.4))
+        for patch in cells
+        if patch.get_gid() == "framed"
+    ]
+    assert framed == [(1, 1), (2, 1), (2, 2)]  # (column, row); column 0 is what should be paid
+    filled = [to_hex(patch.get_facecolor()) != "#ffffff" for patch in cells]
+    assert filled == [True, True, False, True, False, False, True, False, True]
+    shown = texts(axes)
+    assert shown[:3] == ["1", "1", "0"] and shown[-3:] == [why for *_, why in OUTPUTS]
+    assert shown[6:8] == ["0", "1"] and shown[11:13] == ["1", "1"]  # paid wrongly, refused wrongly
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels[0] == "6 + 2 = 8⏎#### 8" and len(labels) == 5
+    columns = [label.get_text() for label in axes.get_xticklabels()]
+    assert columns == ["should", "is\nit\ncorrect", "gold\nanywhere"]
+    assert axes.get_title(loc="left") == "Who?"
 
 
 def test_ten_methods_look_different():
