@@ -154,14 +154,7 @@ def gain_by_difficulty(
 def token_kl_strip(tokens: list[str], kl: list[float], delta: float | None = None) -> Figure:
     """Where the strategy moves the student's next token: the KL, in nats, at each token of one
     guided solution, its stop token included; framed: those above δ, which the loss leaves out."""
-    cells, line, column = [], 0, 0  # a cell: (line, first column, width, text)
-    for token in tokens:
-        text = _END.sub("‖end‖", token).replace("\n", "⏎").strip() or "␣"
-        width = max(len(text), 4) + 1  # room for the value below it
-        if column and column + width > TOKENS_WIDTH:
-            line, column = line + 1, 0
-        cells.append((line, column, width, text))
-        line, column = (line + 1, 0) if "\n" in token else (line, column + width)
+    cells = _token_cells(tokens)
     lines, longest = cells[-1][0] + 1, max(30, *(cell[1] + cell[2] for cell in cells))
     size = 9.2 * TOKENS_WIDTH / max(longest, 60)
     figure = Figure((8, 1.3 + 0.042 * size * lines))
@@ -186,6 +179,51 @@ def token_kl_strip(tokens: list[str], kl: list[float], delta: float | None = Non
         look = {"ls": "", "marker": "s", "mfc": "white", "mec": RED, "mew": 2.4, "ms": 10}
         axes.plot([], [], **look, label=f"KL above δ = {delta:g}: left out of the loss")
         figure.legend(loc="outside lower left")
+    return figure
+
+
+def _token_cells(tokens: list[str]) -> list[tuple[int, int, int, str]]:
+    """Where each token of a text stands: (line, first column, width, text), in characters."""
+    cells, line, column = [], 0, 0
+    for token in tokens:
+        text = _END.sub("‖end‖", token).replace("\n", "⏎").strip() or "␣"
+        width = max(len(text), 4) + 1  # room for the value below it
+        if column and column + width > TOKENS_WIDTH:
+            line, column = line + 1, 0
+        cells.append((line, column, width, text))
+        line, column = (line + 1, 0) if "\n" in token else (line, column + width)
+    return cells
+
+
+@_own_style
+def token_probability_strip(tokens: list[str], guided: list[float], alone: list[float]) -> Figure:
+    """How likely the student finds each token of one solution, its stop token included: with the
+    strategy in its prompt (upper box) and alone (lower box), dark where it expected another token;
+    in the title their products, the probabilities of the whole."""
+    cells = _token_cells(tokens)
+    lines, longest = cells[-1][0] + 1, max(30, *(cell[1] + cell[2] for cell in cells))
+    size = 9.2 * TOKENS_WIDTH / max(longest + 11, 60)
+    figure = Figure((8, 1.6 + 0.054 * size * lines))
+    axes = figure.add_subplot(xlim=(-11, longest), ylim=(lines, 0))
+    shades = matplotlib.cm.ScalarMappable(cmap="Blues_r")
+    shades.set_clim(0, 1)
+    middle = {"ha": "center", "va": "center"}
+    for (line, column, width, text), *values in zip(cells, guided, alone, strict=True):
+        x = column + width / 2
+        axes.text(x, line + 0.2, text, size=size, family="DejaVu Sans Mono", **middle)
+        for y, value in zip((line + 0.37, line + 0.65), values, strict=True):
+            look = {"fc": shades.to_rgba(value), "ec": FAINT, "lw": 0.6, "gid": "token"}
+            axes.add_patch(Rectangle((column + 0.1, y), width - 0.2, 0.27, **look))
+            color = "white" if value < 0.45 else INK
+            axes.text(x, y + 0.135, f"{value:.2f}", size=0.72 * size, color=color, **middle)
+    for line in range(lines):
+        for y, name in ((line + 0.505, "with strategy"), (line + 0.785, "alone")):
+            axes.text(-0.5, y, name, ha="right", va="center", size=0.72 * size, color=GREY)
+    axes.set_axis_off()
+    whole = " and ".join(f"{math.prod(values):.2g}" for values in (guided, alone))
+    axes.set_title(f"One solution, read with the strategy and alone: probability {whole}")
+    look = {"location": "bottom", "fraction": 0.05, "pad": 0.03, "aspect": 40}
+    figure.colorbar(shades, ax=axes, **look, label="probability of the token (no unit)")
     return figure
 
 

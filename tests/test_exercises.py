@@ -132,6 +132,27 @@ def last_number(text, truncated, answer):
 
 ALL_NUMBERS = " ".join(str(number) for number in range(1, 101))
 
+
+def up_to(tokens, stop_ids, last=False, keep_stop=True, uncut=True):
+    """The mask of a completion, with the usual mistakes on request."""
+    rows = []
+    for row in tokens.tolist():
+        stops = [place for place, token in enumerate(row) if token in stop_ids]
+        end = stops[-1 if last else 0] + keep_stop if stops else len(row) if uncut else 1
+        rows.append([place < end for place in range(len(row))])
+    return torch.tensor(rows)
+
+
+def logps(logits, ids, start, temperature=1.0):
+    rows = (logits[start - 1 : -1] / temperature).log_softmax(-1)
+    return rows.gather(1, ids[start:, None])[:, 0]
+
+
+def logps_at(logits, ids, begin, end, first):
+    """Log-probabilities of ids[first:], read from logits[begin:end]."""
+    return logits[begin:end].log_softmax(-1).gather(1, ids[first:, None])[:, 0]
+
+
 # Wrong answers, and a piece of what the check must say of each.
 WRONG = {
     "check_adaptive_weight": {
@@ -215,6 +236,47 @@ WRONG = {
         "states one of them": (lambda question: ALL_NUMBERS + "\n#### 24", "is_correct pays"),
         "a list": (lambda question: list(range(1, 101)), "no text"),
         "no parameter": (lambda: ALL_NUMBERS, "TypeError"),
+    },
+    "check_completion_mask": {
+        "without the stop token": (lambda t, stop: up_to(t, stop, keep_stop=False), "belongs to"),
+        "no token equal to a stop token": (lambda t, stop: ~torch.isin(t, torch.tensor(stop)),
+                                           "belongs to"),
+        "compared with pad 0": (lambda t, stop: t != 0, "behind the first stop"),
+        "to the last stop token": (lambda t, stop: up_to(t, stop, last=True), "behind the first"),
+        "a row without a stop token": (lambda t, stop: up_to(t, stop, uncut=False), "cut off"),
+        "argmax alone": (lambda t, stop: torch.arange(t.shape[1]) <= torch.isin(
+            t, torch.tensor(stop)).int().argmax(1, keepdim=True), "cut off"),
+        "one stop token alone": (lambda t, stop: up_to(t, stop[:1]), "behind the first"),
+        "the last of the stop tokens": (lambda t, stop: up_to(t, stop[-1:]), "behind the first"),
+        "everything": (lambda t, stop: torch.ones_like(t), "has no meaning"),
+        "nothing": (lambda t, stop: torch.zeros_like(t), "goes on until"),
+        "lengths": (lambda t, stop: up_to(t, stop).sum(1), "shape"),
+        "the tokens": (lambda t, stop: t * up_to(t, stop), "True and False"),
+        "a text": (lambda t, stop: "up to the end", "no tensor"),
+    },
+    "check_completion_logps": {
+        "off by one": (lambda z, ids, start, temperature:
+                       logps_at(z / temperature, ids, start, None, start), "predicts token t + 1"),
+        "from the second token": (lambda *given: logps(*given)[1:], "first token"),
+        "the prompt too": (lambda z, ids, start, temperature:
+                           logps_at(z / temperature, ids, 0, -1, 1), "all tokens"),
+        "no temperature": (lambda z, ids, start, temperature: logps(z, ids, start),
+                           "divides the logits"),
+        "divided afterwards": (lambda z, ids, start, temperature:
+                               logps(z, ids, start) / temperature, "add up to 1"),
+        "multiplied": (lambda z, ids, start, temperature: logps(z, ids, start, 1 / temperature),
+                       "don't multiply"),
+        "probabilities": (lambda *given: logps(*given).exp(), "logarithm"),
+        "logits": (lambda z, ids, start, temperature:
+                   z[start - 1 : -1].gather(1, ids[start:, None])[:, 0] / temperature, "log_soft"),
+        "the sign": (lambda *given: -logps(*given), "sign"),
+        "the sum": (lambda *given: logps(*given).sum(), "sum"),
+        "the mean": (lambda *given: logps(*given).mean(), "mean"),
+        "base two": (lambda *given: logps(*given) / 0.6931, "number 1"),
+        "all distributions": (lambda z, ids, start, temperature:
+                              z[start - 1 : -1].log_softmax(-1), "shape"),
+        "not a number": (lambda *given: logps(*given) * float("nan"), "nan"),
+        "a text": (lambda *given: "-3.5", "no tensor"),
     },
 }  # fmt: skip
 
@@ -316,6 +378,20 @@ def test_right_weight_in_any_form(capsys, convert):
 @pytest.mark.parametrize("convert", [torch.Tensor.float, torch.Tensor.long, torch.Tensor.tolist])
 def test_right_tokens_in_any_form(capsys, convert):
     solved, line = run_check(capsys, "check_kept_tokens", lambda *given: convert(kept(*given)))
+    assert solved, line
+
+
+@pytest.mark.parametrize("convert", [torch.Tensor.float, torch.Tensor.long, torch.Tensor.tolist])
+def test_right_mask_in_any_form(capsys, convert):
+    solved, line = run_check(capsys, "check_completion_mask", lambda *given: convert(up_to(*given)))
+    assert solved, line
+
+
+@pytest.mark.parametrize("convert", [torch.Tensor.double, torch.Tensor.tolist, torch.Tensor.numpy])
+def test_right_logps_in_any_form(capsys, convert):
+    solved, line = run_check(
+        capsys, "check_completion_logps", lambda *given: convert(logps(*given))
+    )
     assert solved, line
 
 

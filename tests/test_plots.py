@@ -28,6 +28,7 @@ AFTER = {
 }
 TOKENS = ["16", "-", "10", "=", "6", "\n", "####", " 6", "<|end|>"]
 KL = [0.1, 2.5, 1.0, 0.0, 1.01, 0.0, 0.4, 0.0, -1e-8]
+WITH, ALONE = [0.9, 1.0, 1.0, 0.2, 1.0, 1.0, 1.0, 1.0, 1.0], [0.9, 0.5, 1.0, 0.6, *[1.0] * 5]
 DIFFERENCES = {"student 0, test": [0.05, 0.06, 0.08], "student 1, test": [0.02]}
 
 BANDS = {
@@ -50,6 +51,7 @@ DRAWINGS = {
     "weights_by_step": lambda: plots.weights_by_step(ROWS),
     "gain_by_difficulty": lambda: plots.gain_by_difficulty(BASE, AFTER, {"sure"}),
     "token_kl_strip": lambda: plots.token_kl_strip(TOKENS, KL, 1.0),
+    "token_probability_strip": lambda: plots.token_probability_strip(TOKENS, WITH, ALONE),
     "seed_differences": lambda: plots.seed_differences(DIFFERENCES),
     "reward_verdicts": lambda: plots.reward_verdicts(OUTPUTS, PAYS),
     "method_picture": plots.method_picture,
@@ -218,6 +220,36 @@ def test_strip_wraps_long_lines_and_shows_dollars_as_they_are(tmp_path):
     places = [(int(cell.get_y()), cell.get_x()) for cell in cells]
     assert places == sorted(places) and len(set(places)) == 256  # in reading order
     assert {"$", "$x_1$", "⏎⏎", "␣"} < set(texts(figure.axes[0]))
+    plots.save(figure, tmp_path / "figure.png")
+
+
+def test_probabilities_stand_in_two_boxes_below_each_token_dark_where_unlikely():
+    figure = plots.token_probability_strip(TOKENS, WITH, ALONE)
+    axes, bar = figure.axes
+    shown = texts(axes)
+    assert shown[:27:3] == ["16", "-", "10", "=", "6", "⏎", "####", "6", "‖end‖"]
+    assert shown[1:27:3] == [f"{p:.2f}" for p in WITH]
+    assert shown[2:27:3] == [f"{p:.2f}" for p in ALONE]
+    assert shown[27:] == ["with strategy", "alone"] * 2  # of both lines
+    boxes = axes.patches
+    assert [int(box.get_y()) for box in boxes] == [0] * 12 + [1] * 6
+    assert all(a.get_y() < b.get_y() for a, b in zip(boxes[::2], boxes[1::2], strict=True))
+    darkness = [sum(box.get_facecolor()[:3]) for box in boxes]
+    assert darkness[6] < darkness[3] < darkness[7] < darkness[0] == darkness[1] < darkness[2]
+    assert axes.get_title(loc="left").endswith("probability 0.18 and 0.27")
+    assert bar.get_xlabel().startswith("probability") and bar.get_xlim() == (0, 1)
+    with pytest.raises(ValueError):
+        plots.token_probability_strip(TOKENS, WITH, ALONE[:-1])
+
+
+def test_probabilities_of_a_long_text_wrap_in_reading_order(tmp_path):
+    tokens, generator = ["word"] * 200, random.Random(0)
+    values = [generator.random() for _ in tokens]
+    figure = plots.token_probability_strip(tokens, values, values[::-1])
+    boxes = figure.axes[0].patches
+    assert max(box.get_x() + box.get_width() for box in boxes) <= plots.TOKENS_WIDTH
+    places = [(int(box.get_y()), box.get_x(), box.get_y()) for box in boxes]
+    assert places == sorted(places) and len(set(places)) == 400
     plots.save(figure, tmp_path / "figure.png")
 
 
