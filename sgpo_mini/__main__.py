@@ -86,7 +86,7 @@ SETTINGS = {
     },
 }
 _METAVARS = {"data": "NAME|FILE", "strategies": "FILE", "out": "FOLDER", "seeds": "N|N-N"}
-_METAVARS |= {"inspect": "FILE", "measure": "STUDENT", "teacher": "URL|NAME"}
+_METAVARS |= {"report": "FOLDER", "inspect": "FILE", "measure": "STUDENT", "teacher": "URL|NAME"}
 _METAVARS |= {"learning_rate": "X", "methods": "A,B", "temperature": "X", "timeout": "SECONDS"}
 
 # The options of `pretrain` that only its second use has, with their defaults.
@@ -170,9 +170,12 @@ def _after_a_stop(arguments: list[str], options: argparse.Namespace | None) -> s
 
 def _main_job(options: argparse.Namespace) -> None:
     """GRPO and SGPO side by side; with --methods the rows of the whole comparison."""
-    from .comparison import run_comparison
+    from .comparison import report_comparison, run_comparison
     from .report import run_and_report
 
+    if options.report:
+        report_comparison(options.report)
+        return print(f"report and figures: {Path(options.report) / 'report.md'}")
     seeds = _seeds(options.seeds)
     # As the report names it: without the folder, which changes nothing.
     flags = {"--methods": options.methods, "--seeds": options.seeds, "--steps": options.steps}
@@ -835,6 +838,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     _add(parser, "seeds", "0", "a number or a range such as 0-4")
     _add(parser, "steps", None, "training steps of every run (default 200)", _whole(1))
     _add(parser, "out", "runs/main", "folder of the runs; the same command goes on with them")
+    _add(parser, "report", "", "only: write again what the packed runs of such a FOLDER say")
 
 
 def _add(parser, name: str, default, about: str, read: Callable = str) -> None:
