@@ -57,9 +57,12 @@ def _after_a_stop(arguments: list[str], options: argparse.Namespace | None) -> s
 
 def _main_job(options: argparse.Namespace) -> None:
     """GRPO and SGPO side by side; with --methods the rows of the whole comparison."""
-    from .comparison import run_comparison
+    from .comparison import report_comparison, run_comparison
     from .report import run_and_report
 
+    if options.report:
+        report_comparison(options.report)
+        return print(f"report and figures: {Path(options.report) / 'report.md'}")
     seeds = _seeds(options.seeds)
     # As the report names it: without the folder, which changes nothing.
     flags = {"--methods": options.methods, "--seeds": options.seeds, "--steps": options.steps}
@@ -165,6 +168,8 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "seeds", "0", "a number or a range such as 0-4")
     add_option(parser, "steps", None, "training steps of every run (default 200)", whole(1))
     add_option(parser, "out", "runs/main", "folder of the runs; the same command goes on with them")
+    told = "only: write again what the packed runs of such a FOLDER say"
+    add_option(parser, "report", "", told)
 
 
 if __name__ == "__main__":

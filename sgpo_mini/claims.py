@@ -2,12 +2,12 @@
 
     python -m sgpo_mini.claims [FOLDER]
 
-reads `comparison.json` and the packed logs that `python -m sgpo_mini compare --methods all` left in
-FOLDER (default: the committed ones), and prints a table in Markdown. The paper's numbers: SGPO
-(arXiv:2606.24064), averages over four benchmarks, of Qwen2.5-7B where nothing else is said.
+reads `comparison.json`, `made.json` and the packed runs that `python -m sgpo_mini compare --methods
+all` left in FOLDER (default: the committed ones), and prints a table in Markdown. The paper's
+numbers: SGPO (arXiv:2606.24064), averages over four benchmarks, of Qwen2.5-7B where nothing else
+is said.
 """
 
-import gzip
 import json
 import sys
 from collections.abc import Callable
@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .evaluation import confidence_interval
+from .packed_runs import read_packed
 
 RESULTS = Path(__file__).parent / "results" / "comparison"
+KL_BY_TOKEN = Path(__file__).parent / "results" / "kl-by-token.json"  # measured apart
 SPLIT = "test"  # its fair families, unguided
 ENDS = 20  # steps: the begin and the end of a run are means over so many
 
@@ -40,6 +42,10 @@ class Claim:
     points: bool = True  # percentage points, else the quantity's own unit
 
 
+class TooShort(ValueError):
+    """The runs end before the steps that a claim is about."""
+
+
 class Measured:
     """What a comparison left in its folder; ValueError where it is not there."""
 
@@ -51,6 +57,7 @@ class Measured:
                 f"{path} is not there: run `python -m sgpo_mini compare --methods all --out FOLDER`"
             )
         rows = json.loads(path.read_text(encoding="utf-8"))
+        self.seeds = json.loads((self.folder / "made.json").read_text(encoding="utf-8"))["seeds"]
         self.row = next(r for r in rows if r["label"] == SPLIT and not r["guided"])
         self.base = self.row["base"][0]
 
@@ -65,14 +72,17 @@ class Measured:
         second = [self.base] * len(self.accuracy(name)) if other == "base" else self.accuracy(other)
         return [a - b for a, b in zip(self.accuracy(name), second, strict=True)]
 
-    def logged(self, name: str, field: str, begin: int, end: int | None) -> Values:
-        """The mean of a logged quantity over some steps, one number a seed."""
+    def logged(self, name: str, field: str, part: slice) -> Values:
+        """The mean of a logged quantity over some steps, one number a seed.
+
+        Raises TooShort where the runs don't have these steps.
+        """
         means = []
-        for seed in range(len(self.accuracy(name))):
-            packed = self.folder / "logs" / f"{name}-{seed}.jsonl.gz"
-            lines = gzip.decompress(packed.read_bytes()).decode().splitlines()
-            numbers = [json.loads(line)[field] for line in lines[begin:end]]
-            means.append(sum(numbers) / len(numbers))
+        for seed in self.seeds:
+            numbers = [row[field] for row in read_packed(self.folder, f"{name}-{seed}").metrics]
+            if len(numbers) < max(abs(end) for end in (part.start, part.stop) if end):
+                raise TooShort(f"{name}-{seed} has {len(numbers)} steps alone")
+            means.append(sum(numbers[part]) / len(numbers[part]))
         return means
 
 
@@ -84,8 +94,7 @@ def _change(name: str, field: str, begin: slice, end: slice) -> Callable[[Measur
     """How much a logged quantity changed from some steps to later ones."""
 
     def values(measured: Measured) -> Values:
-        before = measured.logged(name, field, begin.start, begin.stop)
-        after = measured.logged(name, field, end.start, end.stop)
+        before, after = (measured.logged(name, field, part) for part in (begin, end))
         return [b - a for a, b in zip(before, after, strict=True)]
 
     return values
@@ -93,7 +102,7 @@ def _change(name: str, field: str, begin: slice, end: slice) -> Callable[[Measur
 
 def _at_the_end(name: str, other: str, field: str) -> Callable[[Measured], Values]:
     def values(measured: Measured) -> Values:
-        first, second = (measured.logged(n, field, -ENDS, None) for n in (name, other))
+        first, second = (measured.logged(n, field, LAST) for n in (name, other))
         return [a - b for a, b in zip(first, second, strict=True)]
 
     return values
@@ -101,8 +110,7 @@ def _at_the_end(name: str, other: str, field: str) -> Callable[[Measured], Value
 
 def _share_of_few_tokens(measured: Measured) -> Values:
     """Of each target's KL, what its largest tenth of tokens holds beyond one half."""
-    path = measured.folder.parent / "kl-by-token.json"
-    return [share - 0.5 for share in json.loads(path.read_text())["share"]]
+    return [share - 0.5 for share in json.loads(KL_BY_TOKEN.read_text())["share"]]
 
 
 FIRST, LAST = slice(0, ENDS), slice(-ENDS, None)
@@ -168,24 +176,33 @@ def verdict(claim: Claim, mean: float, interval: tuple[float, float]) -> str:
 
 
 def claims_table(folder: str | Path = RESULTS) -> str:
-    """The table in Markdown: each claim, its number, ours with its 95 % t interval over seeds."""
+    """The table in Markdown: each claim, its number, ours with its 95 % t interval over seeds.
+
+    Raises ValueError where the folder lacks a row that a claim is about, or has but one seed.
+    """
     measured = Measured(folder)
-    seeds = len(measured.accuracy("sgpo"))
-    lines = [f"| the paper's claim | its number | here, on `{SPLIT}`, {seeds} seeds | measured | |"]
+    seeds = ", ".join(map(str, measured.seeds))
+    lines = [f"| the paper's claim | its number | here, on `{SPLIT}`, seeds {seeds} | measured | |"]
     lines += ["| --- | --- | --- | --- | --- |"]
     for claim in CLAIMS:
-        if claim.values is None:
-            cells = [claim.said, claim.paper, claim.counterpart, "—", "can't be tested here"]
-        else:
-            values = claim.values(measured)
-            mean, interval = sum(values) / len(values), confidence_interval(values, over="seeds")
-            scale, digits = (100, 1) if claim.points else (1, 3)
-            low, high = (f"{scale * bound:+.{digits}f}" for bound in interval)
-            told = f"{scale * mean:+.{digits}f} ({low} to {high})"
-            cells = [claim.said, claim.paper, claim.counterpart, told]
-            cells.append(verdict(claim, mean, interval))
+        cells = [claim.said, claim.paper, claim.counterpart, *_measured(claim, measured)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _measured(claim: Claim, measured: Measured) -> tuple[str, str]:
+    """(our number with its interval, the verdict)."""
+    if claim.values is None:
+        return "—", "can't be tested here"
+    try:
+        values = claim.values(measured)
+    except TooShort as error:
+        return "—", f"can't be tested: {error}"
+    mean, (low, high) = sum(values) / len(values), confidence_interval(values, over="seeds")
+    scale, digits = (100, 1) if claim.points else (1, 3)
+    told = f"{scale * low:+.{digits}f} to {scale * high:+.{digits}f}"
+    told = "all equal" if high - low < 1e-9 else told
+    return f"{scale * mean:+.{digits}f} ({told})", verdict(claim, mean, (low, high))
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ SETTINGS = {
     },
 }
 METAVARS = {"data": "NAME|FILE", "strategies": "FILE", "out": "FOLDER", "seeds": "N|N-N"}
-METAVARS |= {"inspect": "FILE", "measure": "STUDENT", "teacher": "URL|NAME"}
+METAVARS |= {"report": "FOLDER", "inspect": "FILE", "measure": "STUDENT", "teacher": "URL|NAME"}
 METAVARS |= {"learning_rate": "X", "methods": "A,B", "temperature": "X", "timeout": "SECONDS"}
 MAX_NEW_TOKENS = 256  # of `evaluate`, where the data has no settings of its own
 

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from _thread import interrupt_main
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ import torch
 from tqdm import tqdm
 
 from .checkpoints import read_rows
-from .evaluation import Evaluation, confidence_interval, evaluate, mean_difference
+from .evaluation import Evaluation, evaluate
 from .make_tiny import MAX_NEW_TOKENS
 from .mini_gsm import FAMILIES, make_problems
 from .problems import Problem
@@ -46,12 +46,17 @@ class Job:
 
 
 def compare(
-    configs: dict[str, Config], seeds: Sequence[int], out: str | Path, splits: Sequence[str]
+    configs: dict[str, Config],
+    seeds: Sequence[int],
+    out: str | Path,
+    splits: Sequence[str],
+    when_done: Callable[[Path], None] = lambda folder: None,
 ) -> None:
     """Train every configuration with every seed on mini-GSM and evaluate all on the splits.
 
-    Leaves out/base and out/NAME-SEED. Ctrl-C stops all after the step in progress; the same call
-    goes on from there. Raises ValueError, before anything starts, where a configuration is
+    Leaves out/base and out/NAME-SEED, and calls `when_done` with the folder of each run as soon as
+    it is finished, or found to be. Ctrl-C stops all after the step in progress; the same call goes
+    on from there. Raises ValueError, before anything starts, where a configuration is
     impossible or a folder holds a run with other settings, and RuntimeError where a run fails.
     """
     for config in configs.values():
@@ -67,8 +72,10 @@ def compare(
             config = replace(config, seed=seed, out=str(folder), threads=1, resume=False)
             jobs.append(Job(folder, config, tuple(splits)))
     waiting = [job for job in jobs if not _is_finished(job)]
+    for job in [job for job in jobs if job not in waiting]:
+        when_done(job.folder)
     if waiting:
-        _run_all(waiting)
+        _run_all(waiting, when_done)
 
 
 def _is_finished(job: Job) -> bool:
@@ -99,7 +106,7 @@ def _asked(job: Job) -> dict:
     return {"config": settings, "splits": list(job.splits), "weights": known}
 
 
-def _run_all(jobs: Sequence[Job]) -> None:
+def _run_all(jobs: Sequence[Job], when_done: Callable[[Path], None]) -> None:
     """Work the jobs off, with one bar over the training steps of all, read from their logs."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     waiting, running, done = list(jobs), {}, 0
@@ -112,7 +119,9 @@ def _run_all(jobs: Sequence[Job]) -> None:
                     running[_start(job)] = job
                 time.sleep(0.2)
                 for worker in [worker for worker in running if worker.poll() is not None]:
-                    _close(worker, running.pop(worker))
+                    job = running.pop(worker)
+                    _close(worker, job)
+                    when_done(job.folder)
                     done += 1
                 logs = [job.folder / "metrics.jsonl" for job in jobs]
                 bar.n = sum(log.read_bytes().count(b"\n") for log in logs if log.exists())
@@ -246,17 +255,6 @@ def hard_families(student_name: str) -> set[str]:
     return {name for name, share in measured.items() if share <= HARD_LIMIT} - SURE_AND_WRONG
 
 
-def family_groups(split: str, hard: set[str]) -> dict[str, set[str]]:
-    """The rows of a split in a table: its fair families, the hard ones, the sure and wrong."""
-    families = {problem.family for problem in make_problems(split)}
-    groups = {split: families - SURE_AND_WRONG}
-    if hard & families:
-        groups[f"{split}, hard families"] = hard & families
-    if SURE_AND_WRONG & families:
-        groups[f"{split}, sure and wrong"] = SURE_AND_WRONG & families
-    return groups
-
-
 def values_of(evaluation: Evaluation, families: set[str]) -> list[float]:
     """The accuracies of the problems of some families."""
     pairs = zip(evaluation.problems, evaluation.accuracies, strict=True)
@@ -265,64 +263,6 @@ def values_of(evaluation: Evaluation, families: set[str]) -> list[float]:
 
 def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
-
-
-def comparison_rows(
-    out: str | Path,
-    names: Sequence[str],
-    seeds: Sequence[int],
-    splits: Sequence[str],
-    hard: set[str],
-) -> list[dict]:
-    """One row a group of families and prompt: base, each method, and the last minus the first.
-
-    Over several seeds: means, with t intervals; the difference is paired by seed. With one seed:
-    intervals over problems, the difference paired by problem. The base student's intervals are
-    always over problems. With more than two methods, "differences" has each one minus the first.
-    """
-    out = Path(out)
-    rows = []
-    for split in splits:
-        for guided in (False, True):
-            base = read_answers(out / "base", split, guided)
-            runs = {
-                name: [read_answers(out / f"{name}-{seed}", split, guided) for seed in seeds]
-                for name in names
-            }
-            for label, families in family_groups(split, hard).items():
-                values = {
-                    name: [values_of(run, families) for run in runs[name]] for name in names
-                }  # (seeds, problems)
-                base_values = values_of(base, families)
-                row = {"label": label, "guided": guided, "problems": len(base_values)}
-                row["base"] = (mean(base_values), confidence_interval(base_values))
-                for name in names:
-                    row[name] = _estimate(values[name])
-                gaps = {name: _difference(values[names[0]], values[name]) for name in names[1:]}
-                if names[1:]:
-                    row["difference"], per_seed = gaps[names[-1]]
-                    row |= {"per_seed": per_seed} if per_seed else {}
-                if len(seeds) > 1:
-                    row["accuracy_per_seed"] = {n: [mean(v) for v in values[n]] for n in names}
-                if names[2:]:
-                    row["differences"] = {name: gap for name, (gap, _) in gaps.items()}
-                rows.append(row)
-    return rows
-
-
-def _difference(first: list[list[float]], second: list[list[float]]) -> tuple[tuple, list[float]]:
-    """second - first, both (seeds, problems): (mean, interval), and by seed where there are two."""
-    if len(first) == 1:
-        return mean_difference([b - a for a, b in zip(first[0], second[0], strict=True)]), []
-    gaps = [mean(b) - mean(a) for a, b in zip(first, second, strict=True)]
-    return (mean(gaps), confidence_interval(gaps, over="seeds")), gaps
-
-
-def _estimate(values: list[list[float]]) -> tuple[float, tuple[float, float]]:
-    if len(values) == 1:
-        return mean(values[0]), confidence_interval(values[0])
-    means = [mean(run) for run in values]
-    return mean(means), confidence_interval(means, over="seeds")
 
 
 if __name__ == "__main__":

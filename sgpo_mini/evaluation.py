@@ -252,7 +252,7 @@ def _table_by_student(rows: Sequence[dict], students: Sequence[str], more: dict)
     titles = dict.fromkeys(_title(row) for row in rows)
     table = [["student", "prompt", *titles, *more]]
     for student in students:
-        for guided in (False, True):
+        for guided in sorted({row["guided"] for row in rows}):
             line = dict.fromkeys(titles, "—")
             for row in [row for row in rows if row["guided"] == guided]:
                 line[_title(row)] = _in_percent(row.get(student))
@@ -276,6 +276,10 @@ def _in_percent(estimate, sign: str = "") -> str:
     if estimate is None:
         return "—"
     value, (low, high) = estimate[:2]
+    if not sign:  # a share; a t interval doesn't know its bounds
+        low, high = max(low, 0.0), min(high, 1.0)
+    if high - low < 1e-9:  # an interval without width says nothing of how sure the mean is
+        return f"{value * 100:{sign}.1f} (all equal)"
     return f"{value * 100:{sign}.1f} ({low * 100:{sign}.1f} to {high * 100:{sign}.1f})"
 
 

@@ -389,3 +389,12 @@ def checksum(split: str) -> str:
     """SHA-256 of a split's problems, so that others can check that they use the same ones."""
     text = json.dumps([vars(problem) for problem in make_problems(split)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def split_table() -> str:
+    """The splits in Markdown, to be quoted with a result: sizes and checksums."""
+    lines = ["| split | problems | families | SHA-256 |", "| --- | --- | --- | --- |"]
+    for split in SPLITS:
+        problems, families = len(make_problems(split)), len(families_of(split))
+        lines.append(f"| `{split}` | {problems:,} | {families} | `{checksum(split)}` |")
+    return "\n".join(lines)

@@ -5,20 +5,14 @@ They leave matplotlib's global state alone, need no display, and suit colour-bli
 
 import math
 import re
-from itertools import cycle
 
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from .evaluation import confidence_interval
+from .looks import BLUE, FAINT, GREEN, GREY, INK, RED, looks_of
 
-INK, GREY, FAINT = "#222222", "#666666", "#dddddd"
-BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"  # Okabe and Ito's
-_LOOKS = {"base": (GREY, "o"), "grpo": (ORANGE, "s"), "sgpo": (BLUE, "D")}
-_LOOKS |= {"luffy": (GREEN, "^"), "hpt": ("#CC79A7", "P"), "sft": ("#000000", "*")}
-_OTHER_LOOKS = (("#56B4E9", "X"), (RED, "v"), ("#F0E442", "p"), (GREEN, "<"), ("#CC79A7", ">"))
-_OTHER_LOOKS += ((INK, "h"), ("#56B4E9", "d"), (RED, "8"), (ORANGE, "P"), (BLUE, "*"))
 SMOOTHING_STEPS = 10
 TOKENS_WIDTH = 84  # characters in a line of `token_kl_strip`
 _END = re.compile(r"<\|(end|im_end|endoftext|eot_id|end_of_text)\|>|</s>|<eos>")
@@ -32,69 +26,39 @@ _STYLE |= {"axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor
 _STYLE |= {"axes.labelcolor": INK, "text.color": INK, "legend.frameon": False}
 _STYLE |= {"axes.grid": True, "ytick.major.size": 0, "ytick.major.pad": 7}
 _STYLE |= {"grid.color": FAINT, "axes.axisbelow": True, "text.parse_math": False}
-_own_style = matplotlib.rc_context(_STYLE)
+own_style = matplotlib.rc_context(_STYLE)
 
 
-@_own_style
+@own_style
 def save(figure: Figure, path, dpi: float = 100) -> None:
     """Write a PNG without version or time, so that equal data gives an equal file."""
     figure.savefig(path, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
 
 
-def _looks(methods) -> list[tuple[str, str, str]]:
-    """(method, colour, marker), a method's own where it has them."""
-    free = cycle(_OTHER_LOOKS)
-    return [(method, *(_LOOKS.get(method.lower()) or next(free))) for method in methods]
-
-
-@_own_style
+@own_style
 def accuracy_by_step(curves: dict[str, list[tuple[int, float]]]) -> Figure:
     """How the share of right answers to validation problems grows with training, by method; the
     legend has the methods and their last values in the order in which the lines end."""
     figure = Figure((8, 4))
     axes = figure.add_subplot(xmargin=0, ylim=(0, 1), xlabel="training step")
-    for method, color, marker in sorted(_looks(curves), key=lambda look: -max(curves[look[0]])[1]):
+    looks = looks_of(curves)
+    for method in sorted(curves, key=lambda name: -max(curves[name])[1]):
         steps, shares = zip(*sorted(curves[method]), strict=True)
-        style = {"color": color, "marker": marker, "lw": 2, "ms": 6, "clip_on": False}
+        color, marker, line = looks[method]
+        style = {"color": color, "marker": marker, "ls": line, "lw": 2, "ms": 6, "clip_on": False}
         axes.plot(steps, shares, **style, label=f"{method}  {shares[-1]:.2f}")
     axes.set(xlim=(0, None), ylabel="share of right answers", title="Validation accuracy by step")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
-@_own_style
-def bands_by_step(
-    curves: dict[str, list[list[tuple[int, float]]]], label: str, smooth: int = 1
-) -> Figure:
-    """Any number by training step and method: the mean over seeds and its 95 % t interval (band),
-    where all seeds have it; `smooth` takes means of so many steps first. A curve a seed."""
-    figure = Figure((8, 4.4))
-    axes = figure.add_subplot(xmargin=0, xlabel="training step", ylabel=label)
-    for method, color, marker in _looks(curves):
-        runs = [dict(run) for run in curves[method]]
-        steps = sorted(set.intersection(*(set(run) for run in runs)))
-        seeds = [_window_means([run[step] for step in steps], smooth) for run in runs]
-        values = list(zip(*seeds, strict=True))  # (steps, seeds)
-        means = [sum(row) / len(row) for row in values]
-        style = {"color": color, "marker": marker, "lw": 1.8, "ms": 5}
-        axes.plot(steps, means, **style, markevery=max(len(steps) // 8, 1), label=method)
-        if len(seeds) > 1:
-            low, high = zip(
-                *(confidence_interval(row, over="seeds") for row in values), strict=True
-            )
-            axes.fill_between(steps, low, high, color=color, alpha=0.15, lw=0)
-    axes.set_title(f"{label[0].upper()}{label[1:]} by step")
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
-
-
-def _window_means(values: list[float], size: int) -> list[float]:
+def window_means(values: list[float], size: int) -> list[float]:
     """Each value's mean with those before it, `size` in all."""
     windows = [values[max(0, i - size) : i] for i in range(1, len(values) + 1)]
     return [sum(window) / len(window) for window in windows]
 
 
-@_own_style
+@own_style
 def weights_by_step(rows: list[dict]) -> Figure:
     """How the strategy's weight α falls as the student learns to do alone what it could do with
     the strategy's help (bold: mean of the last 10 steps; faint: single steps; a value that is
@@ -108,7 +72,7 @@ def weights_by_step(rows: list[dict]) -> Figure:
     ):
         known = [row for row in rows if row.get(name) is not None and math.isfinite(row[name])]
         steps, values = [row["step"] for row in known], [row[name] for row in known]
-        smooth = _window_means(values, SMOOTHING_STEPS)
+        smooth = window_means(values, SMOOTHING_STEPS)
         axes.plot(steps, values, color=color, lw=0.8, alpha=0.35)
         axes.plot(steps, smooth, color=color, ls=line, lw=2.4, label=label if steps else None)
         axes.set_ylim(0, max([1, *values]))
@@ -119,21 +83,26 @@ def weights_by_step(rows: list[dict]) -> Figure:
     return figure
 
 
-@_own_style
+@own_style
 def gain_by_difficulty(
-    base: dict[str, float], after: dict[str, dict[str, float]], outside: set[str] = frozenset()
+    difficulty: dict[str, float],
+    base: dict[str, float],
+    after: dict[str, dict[str, float]],
+    outside: set[str] = frozenset(),
 ) -> Figure:
-    """What each method made of each family of problems (share of right answers), the one that the
-    base student solves least on top; hollow: sure and wrong, outside the averages."""
-    order = sorted(base, key=lambda name: (name in outside, base[name], name))
+    """What each method made of each family of problems: from the base student's share of right
+    answers to its own, both to the same problems. The family of least `difficulty` (how often the
+    base student solves it, measured apart) is on top; hollow: sure and wrong, outside averages."""
+    order = sorted(base, key=lambda name: (name in outside, difficulty[name], name))
     places = {name: i + (name in outside) for i, name in enumerate(order)}
     rows = max(places.values()) + 1
     figure = Figure((8, 1.6 + max(0.27, 0.07 * len(after)) * rows))
     axes = figure.add_subplot(xlim=(0, 1), ylim=(rows - 0.4, -0.6), title="Gain by family")
-    for i, (method, color, marker) in enumerate(_looks(["base", *after])):
+    looks = looks_of(["base", *after])
+    for i, (method, (color, marker, _)) in enumerate(looks.items()):
         shares = after[method] if i else base
         look = {"color": color, "marker": marker, "ms": 6 if i else 5, "mew": 1.5, "ls": ""}
-        shift = 0.6 * ((i - 0.5) / len(after) - 0.5) if i else 0
+        shift = 0.8 * ((i - 0.5) / len(after) - 0.5) if i else 0
         for name in [name for name in order if name in shares]:
             height, fill = places[name] + shift, "white" if name in outside else color
             axes.plot((base[name], shares[name]), (height, height), color=color, lw=1.6)
@@ -146,11 +115,11 @@ def gain_by_difficulty(
         axes.text(0.5, gap, "sure and wrong: outside the averages", style="italic", **note)
     axes.set_yticks(list(places.values()), order)
     axes.set(xlabel="share of right answers, unguided", ylabel="family, hardest for base first")
-    figure.legend(loc="outside lower center", ncols=6, handletextpad=0.2)
+    figure.legend(loc="outside lower center", ncols=4, handletextpad=0.2)
     return figure
 
 
-@_own_style
+@own_style
 def token_kl_strip(tokens: list[str], kl: list[float], delta: float | None = None) -> Figure:
     """Where the strategy moves the student's next token: the KL, in nats, at each token of one
     guided solution, its stop token included; framed: those above δ, which the loss leaves out."""
@@ -195,7 +164,7 @@ def _token_cells(tokens: list[str]) -> list[tuple[int, int, int, str]]:
     return cells
 
 
-@_own_style
+@own_style
 def token_probability_strip(tokens: list[str], guided: list[float], alone: list[float]) -> Figure:
     """How likely the student finds each token of one solution, its stop token included: with the
     strategy in its prompt (upper box) and alone (lower box), dark where it expected another token;
@@ -227,7 +196,7 @@ def token_probability_strip(tokens: list[str], guided: list[float], alone: list[
     return figure
 
 
-@_own_style
+@own_style
 def seed_differences(differences: dict[str, list[float]], first="GRPO", second="SGPO") -> Figure:
     """How much more often the second method is right than the first, in percentage points: the mean
     of the paired differences (diamond), its 95 % t interval over seeds (bar), each seed (dots)."""
@@ -251,43 +220,7 @@ def seed_differences(differences: dict[str, list[float]], first="GRPO", second="
     return figure
 
 
-@_own_style
-def plan_confusion(
-    counts: dict[str, dict[str, int]], own: dict[str, str], title: str = "Plans by family"
-) -> Figure:
-    """Which plan the solutions of each family follow (share of the row): counts[family][plan];
-    framed: the family's own plan; last: plans of no family, and solutions without a plan."""
-    families = sorted(counts, key=lambda name: (len(own[name]), own[name], name))
-    plans = list(dict.fromkeys(own[name] for name in families))
-    others = {plan for row in counts.values() for plan in row} - set(plans)
-    plans += sorted(others, key=lambda plan: (plan.isalpha(), plan))  # words behind signs
-    shares = [
-        [counts[family].get(plan, 0) / sum(counts[family].values()) for plan in plans]
-        for family in families
-    ]
-    figure = Figure((8, 2.8 + 0.26 * len(families)))
-    axes = figure.add_subplot()
-    axes.grid(False)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    for y, family in enumerate(families):
-        for x in range(len(plans)):
-            if shares[y][x] >= 0.005:
-                color = "white" if shares[y][x] > 0.65 else INK
-                text = f"{100 * shares[y][x]:.0f}"
-                axes.text(x, y, text, ha="center", va="center", size=7.5, color=color)
-        place = (plans.index(own[family]) - 0.5, y - 0.5)
-        axes.add_patch(Rectangle(place, 1, 1, fill=False, ec=RED, lw=1.6, gid="own"))
-    axes.set_xticks(range(len(plans)), plans, rotation=90)
-    axes.set_yticks(range(len(families)), families)
-    axes.set(
-        xlabel="plan read from the solution (percent of the family's)",
-        ylabel="family (framed: its own plan)",
-    )
-    axes.set_title(title)
-    return figure
-
-
-@_own_style
+@own_style
 def reward_verdicts(
     outputs: list[tuple[str, bool, str]], pays: dict[str, list[bool]], title: str = "Who is paid?"
 ) -> Figure:
@@ -332,7 +265,7 @@ def reward_verdicts(
     return figure
 
 
-@_own_style
+@own_style
 def method_picture() -> Figure:
     """SGPO in one picture: one student answers alone and with the strategy's help; the loss rewards
     its own right answers and moves the strategy's effect into the student without it."""

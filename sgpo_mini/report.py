@@ -14,12 +14,10 @@ from .compare import (
     SURE_AND_WRONG,
     base_difficulty,
     compare,
-    comparison_rows,
     hard_families,
-    mean,
     read_answers,
-    values_of,
 )
+from .comparison_table import Read, accuracy_curve, comparison_rows, family_means
 from .evaluation import evaluate, transfer_table
 from .make_tiny import MAX_NEW_TOKENS
 from .mini_gsm import make_problems
@@ -50,7 +48,7 @@ def run_and_report(
     hard = hard_families(student)
     configs = {method: on_mini_gsm({"method": method}, student, steps) for method in methods}
     compare(configs, seeds, out, EVALUATED)
-    rows = comparison_rows(out, methods, seeds, EVALUATED, hard)
+    rows = comparison_rows(_reader(out), methods, seeds, EVALUATED, hard)
     (out / "comparison.json").write_text(json.dumps(rows, indent=1) + "\n")
     draw_figures(out, student, methods, seeds[0], configs[methods[-1]].delta)
     lines = ["# " + " and ".join(m.upper() for m in methods) + " on mini-GSM", ""]
@@ -84,7 +82,8 @@ def run_and_report(
     captions = {
         "accuracy_by_step": "Accuracy on `validation` while training.",
         "weights": "How the weight α follows the two pass rates: it falls as the student learns.",
-        "gain_by_difficulty": "Where the gain is: families by how often the base solves them.",
+        "gain_by_difficulty": "Where the gain is: from the base student's greedy answers to `test` "
+        "to the trained one's; families by how often the base solves them on `validation`.",
         "token_kl": "Where the strategy shifts the base student: KL at each token.",
     }
     lines += [f"![{text}](figures/{name}.png)\n\n*{text}*\n" for name, text in captions.items()]
@@ -100,38 +99,26 @@ def draw_figures(
     """The four figures of the report, drawn from what the runs of one seed left."""
     figures = out / "figures"
     figures.mkdir(exist_ok=True)
-    logs = {method: read_rows(out / f"{method}-{seed}" / "metrics.jsonl") for method in methods}
-    curves = {}
-    for method, rows in logs.items():
-        points = {0: _fair_accuracy(out / "base")}
-        points |= {
-            row["step"]: row["validation_accuracy"] for row in rows if "validation_accuracy" in row
-        }
-        points[len(rows)] = _fair_accuracy(out / f"{method}-{seed}")
-        curves[method] = list(points.items())
+    read = _reader(out)
+    runs = {method: f"{method}-{seed}" for method in methods}
+    logs = {method: read_rows(out / run / "metrics.jsonl") for method, run in runs.items()}
+    before = read("base", "validation", False)
+    curves = {
+        method: accuracy_curve(logs[method], before, read(run, "validation", False))
+        for method, run in runs.items()
+    }
     plots.save(plots.accuracy_by_step(curves), figures / "accuracy_by_step.png")
     plots.save(plots.weights_by_step(logs[methods[-1]]), figures / "weights.png")
-    before = base_difficulty(student_name)
-    after = {
-        method: {
-            family: mean(values)
-            for family, values in read_answers(out / f"{method}-{seed}", "test", False)
-            .by_family()
-            .items()
-        }
-        for method in methods
-    }
-    plots.save(
-        plots.gain_by_difficulty(before, after, SURE_AND_WRONG), figures / "gain_by_difficulty.png"
-    )
+    base = family_means([read("base", "test", False)])
+    after = {method: family_means([read(run, "test", False)]) for method, run in runs.items()}
+    figure = plots.gain_by_difficulty(base_difficulty(student_name), base, after, SURE_AND_WRONG)
+    plots.save(figure, figures / "gain_by_difficulty.png")
     tokens, kl = token_kl_example(load_student(student_name))
     plots.save(plots.token_kl_strip(tokens, kl, delta), figures / "token_kl.png")
 
 
-def _fair_accuracy(run: Path) -> float:
-    """Unguided accuracy on validation, without the sure and wrong families."""
-    answers = read_answers(run, "validation", guided=False)
-    return mean(values_of(answers, set(answers.by_family()) - SURE_AND_WRONG))
+def _reader(out: Path) -> Read:
+    return lambda run, split, guided: read_answers(out / run, split, guided)
 
 
 def token_kl_example(student: Student) -> tuple[list[str], list[float]]:

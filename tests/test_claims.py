@@ -8,11 +8,11 @@ import pytest
 from sgpo_mini.claims import CLAIMS, Measured, claims_table, verdict
 from sgpo_mini.rows import ROWS
 
-SEEDS = 5
+SEEDS = 5  # numbered from 3 on: a comparison needn't begin with 0
 GAIN = CLAIMS[0]  # sgpo - sft+grpo
 
 
-def folder_of(path, accuracies: dict[str, list[float]], alpha=lambda step: 1 / step):
+def folder_of(path, accuracies: dict[str, list[float]], alpha=lambda step: 1 / step, steps=120):
     """A comparison's folder in which every row has the accuracy 0.5, unless others are given."""
     each = {name: [0.5] * SEEDS for name in ROWS} | accuracies
     rows = [
@@ -24,15 +24,16 @@ def folder_of(path, accuracies: dict[str, list[float]], alpha=lambda step: 1 / s
     folder = path / "comparison"
     (folder / "logs").mkdir(parents=True)
     (folder / "comparison.json").write_text(json.dumps(rows))
-    (path / "kl-by-token.json").write_text(json.dumps({"share": [0.9, 0.8, 0.85]}))
+    (folder / "made.json").write_text(json.dumps({"seeds": list(range(3, 3 + SEEDS))}))
     for name in ROWS:
         for seed in range(SEEDS):
             log = [
                 {"step": step, "alpha": alpha(step), "entropy": 0.5 + seed / 10, "p_auto": 0.4}
-                for step in range(1, 121)
+                for step in range(1, steps + 1)
             ]
-            packed = gzip.compress("".join(json.dumps(row) + "\n" for row in log).encode())
-            (folder / "logs" / f"{name}-{seed}.jsonl.gz").write_bytes(packed)
+            packed = {"asked": {}, "metrics": log, "problems": {}, "answers": {}}
+            packed = gzip.compress(json.dumps(packed).encode())
+            (folder / "logs" / f"{name}-{seed + 3}.json.gz").write_bytes(packed)
     return folder
 
 
@@ -64,7 +65,7 @@ def test_differences_are_paired_by_seed(tmp_path):
     folder = folder_of(tmp_path, {"sgpo": sgpo, "sft+grpo": [value - 0.05 for value in sgpo]})
     assert GAIN.values(Measured(folder)) == pytest.approx([0.05] * SEEDS)
     cells = cells_of(claims_table(folder), GAIN.said)
-    assert cells[3:] == ["+5.0 (+5.0 to +5.0)", "reproduced"]
+    assert cells[3:] == ["+5.0 (all equal)", "reproduced"]
 
 
 def test_the_interval_is_students_over_seeds(tmp_path):
@@ -80,7 +81,7 @@ def test_what_is_logged_is_compared_at_the_begin_and_the_end(tmp_path):
     )
     assert cells_of(table, "α starts high")[3].startswith(f"{last - first:+.3f} (")
     assert cells_of(table, "entropy collapses")[3:] == [
-        "+0.000 (+0.000 to +0.000)", "not reproduced: no clear difference"
+        "+0.000 (all equal)", "not reproduced: no clear difference"
     ]  # fmt: skip
 
 
@@ -90,6 +91,17 @@ def test_every_row_that_a_claim_names_exists_and_every_claim_is_told(tmp_path):
         assert cells_of(table, f"| {claim.said} |")[1] == claim.paper
     untested = cells_of(table, "gains grow with")
     assert untested[3:] == ["—", "can't be tested here"]
+
+
+def test_the_seeds_are_stated(tmp_path):
+    assert "| here, on `test`, seeds 3, 4, 5, 6, 7 |" in claims_table(folder_of(tmp_path, {}))
+
+
+def test_of_runs_that_are_too_short_a_curve_says_nothing(tmp_path):
+    table = claims_table(folder_of(tmp_path, {}, steps=50))
+    told = cells_of(table, "the reward plateaus")[3:]
+    assert told == ["—", "can't be tested: no-grpo-3 has 50 steps alone"]
+    assert cells_of(table, "α starts high")[4] == "reproduced"
 
 
 def test_a_missing_comparison_or_row_is_told(tmp_path):

@@ -28,11 +28,11 @@ from sgpo_mini.compare import (
     SURE_AND_WRONG,
     answers_path,
     compare,
-    comparison_rows,
-    family_groups,
     hard_families,
     read_answers,
+    validation_problems,
 )
+from sgpo_mini.comparison_table import accuracy_curve, comparison_rows, family_groups
 from sgpo_mini.evaluation import confidence_interval, evaluate, transfer_table
 from sgpo_mini.mini_gsm import FAMILIES, make_problems
 from sgpo_mini.report import run_and_report
@@ -108,10 +108,12 @@ def test_the_answers_are_those_of_the_trained_and_of_the_base_student(compared, 
         assert read_answers(folder, "validation", False).correct == answers.correct
 
 
-def test_the_same_call_does_nothing(compared, configs, monkeypatch):
+def test_the_same_call_does_nothing_but_tell_what_is_finished(compared, configs, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in compared.rglob("*")}
     monkeypatch.setattr(subprocess, "Popen", None)  # no process is started
-    compare(configs, (0, 1), compared, SPLITS)
+    told = []
+    compare(configs, (0, 1), compared, SPLITS, when_done=told.append)
+    assert {run.name for run in told} == {"base", "grpo-0", "grpo-1", "sgpo-0", "sgpo-1"}
     assert {path: path.stat().st_mtime_ns for path in compared.rglob("*")} == before
 
 
@@ -131,7 +133,12 @@ def test_a_run_that_was_trained_and_not_measured_is_measured(copied, compared, c
 def test_the_same_run_in_another_folder_is_the_same_to_the_byte(copied, compared, configs):
     for name in ("grpo-0", "grpo-1", "sgpo-0", "sgpo-1"):
         shutil.rmtree(copied / name)
-    compare({"sgpo": configs["sgpo"]}, (1,), copied, SPLITS)
+    told = []  # each run as soon as it is done, with the answers
+    compare(
+        {"sgpo": configs["sgpo"]}, (1,), copied, SPLITS,
+        when_done=lambda run: told.append((run.name, (run / "evaluated.json").exists())),
+    )  # fmt: skip
+    assert told == [("base", True), ("sgpo-1", True)]
     first, second = contents(compared / "sgpo-1"), contents(copied / "sgpo-1")
     for name in first.keys() - {"config.json", "timings.jsonl"}:
         assert first[name] == second[name], name
@@ -292,6 +299,10 @@ def answered(tmp_path) -> Path:
     return tmp_path
 
 
+def reader(out: Path):
+    return lambda run, split, guided: read_answers(out / run, split, guided)
+
+
 def by_hand(folder: Path, families: set[str]) -> list[int]:
     """Straight from the file: 1 where the answer to a problem of the families is right."""
     rows = [json.loads(line) for line in (folder / "answers/test-unguided.jsonl").open()]
@@ -300,7 +311,7 @@ def by_hand(folder: Path, families: set[str]) -> list[int]:
 
 @pytest.mark.parametrize("place", [0, 1, 2], ids=["fair", "hard", "sure and wrong"])
 def test_rows_over_five_seeds_are_means_and_paired_t_intervals(answered, place):
-    rows = comparison_rows(answered, ("grpo", "sgpo"), range(5), ("test",), HARD)
+    rows = comparison_rows(reader(answered), ("grpo", "sgpo"), range(5), ("test",), HARD)
     rows = [row for row in rows if not row["guided"]]
     titles = ["test", "test, hard families", "test, sure and wrong"]
     assert [row["label"] for row in rows] == titles
@@ -325,7 +336,7 @@ def test_rows_over_five_seeds_are_means_and_paired_t_intervals(answered, place):
 
 
 def test_rows_of_one_seed_have_intervals_over_problems(answered):
-    rows = comparison_rows(answered, ("grpo", "sgpo"), (2,), ("test",), HARD)
+    rows = comparison_rows(reader(answered), ("grpo", "sgpo"), (2,), ("test",), HARD)
     fair = {name for name, f in FAMILIES.items() if f.kind == "seen" and not f.sure_and_wrong}
     grpo, sgpo = (by_hand(answered / f"{name}-2", fair) for name in ("grpo", "sgpo"))
     row = rows[0]
@@ -335,9 +346,47 @@ def test_rows_of_one_seed_have_intervals_over_problems(answered):
     assert row["difference"] == (pytest.approx(statistics.mean(gaps)), confidence_interval(gaps))
 
 
+def test_the_interval_of_a_share_keeps_within_its_bounds_and_that_of_a_difference_does_not(
+    tmp_path,
+):
+    for guided in (False, True):
+        for run in ("base", "grpo-0", "grpo-1"):
+            write_answers(tmp_path / run, "test", guided, lambda n: True)
+        write_answers(tmp_path / "sgpo-0", "test", guided, lambda n: True)
+        write_answers(tmp_path / "sgpo-1", "test", guided, lambda n: n % 2 == 0)
+    row = comparison_rows(reader(tmp_path), ("grpo", "sgpo"), (0, 1), ("test",), set())[0]
+    assert row["sgpo"] == (pytest.approx(0.75), (0.0, 1.0))
+    assert row["grpo"] == (1.0, (1.0, 1.0))
+    low, high = row["difference"][1]
+    assert low < -1 and high > 1
+    table = transfer_table([row], **COLUMNS)
+    assert "| 100.0 (all equal) | 75.0 (0.0 to 100.0) | -25.0 (-342.7 to +292.7) |" in table
+
+
+def test_a_curve_goes_from_the_base_student_to_the_trained_one(tmp_path):
+    right = {"before": lambda n: n % 4 == 0, "after": lambda n: n % 2 == 0}
+    for name, pattern in right.items():
+        write_answers(tmp_path / name, "validation", False, pattern)
+    before, after = (read_answers(tmp_path / name, "validation", False) for name in right)
+    fair = [n for n, p in enumerate(make_problems("validation")) if p.family not in SURE_AND_WRONG]
+    first, last = (statistics.mean(pattern(n) for n in fair) for pattern in right.values())
+    log = [{"step": step} for step in range(1, 26)]
+    log[19]["validation_accuracy"] = 0.4
+    assert accuracy_curve(log, before, after) == [(0, first), (20, 0.4), (25, last)]
+    assert accuracy_curve(log[:2], before, after) == [(0, first), (2, last)]
+    # With early stop the trained one has the weights of step 20, not of step 25.
+    assert accuracy_curve(log, before, after, early_stop=4) == [(0, first), (20, 0.4)]
+    assert accuracy_curve(log[:2], before, after, early_stop=4) == [(0, first), (2, last)]
+
+
+def test_training_measures_accuracy_on_the_problems_that_the_curves_ends_are_of():
+    fair = [p for p in make_problems("validation") if p.family not in SURE_AND_WRONG]
+    assert validation_problems() == fair
+
+
 def test_methods_that_answer_alike_have_an_interval_on_both_sides_of_zero(answered):
     shutil.copytree(answered / "grpo-0", answered / "sgpo-0", dirs_exist_ok=True)
-    (row, *_) = comparison_rows(answered, ("grpo", "sgpo"), (0,), ("test",), set())
+    (row, *_) = comparison_rows(reader(answered), ("grpo", "sgpo"), (0,), ("test",), set())
     value, (low, high) = row["difference"]
     assert value == 0 and low == -high < 0 and high < 0.05
 
@@ -369,7 +418,7 @@ def test_answers_to_other_problems_are_refused(answered):
 
 
 def test_the_table_has_a_row_each_in_percent(answered):
-    rows = comparison_rows(answered, ("grpo", "sgpo"), range(5), ("test",), HARD)
+    rows = comparison_rows(reader(answered), ("grpo", "sgpo"), range(5), ("test",), HARD)
     lines = transfer_table(rows, **COLUMNS).split("\n")
     assert lines[0] == "| problems | prompt | base | grpo | sgpo | sgpo - grpo |"
     assert len(lines) == 2 + len(rows) == 8

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from fractions import Fraction
 from functools import cache
 from itertools import chain, islice, product
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,7 @@ from sgpo_mini.mini_gsm import (
     make_problems,
     pretraining_stream,
     read_plan,
+    split_table,
     true_plan,
 )
 from sgpo_mini.mini_gsm_stories import CLAUSES, ITEMS, NAMES
@@ -226,6 +228,15 @@ def test_all_questions_differ_within_and_across_splits():
 @pytest.mark.parametrize("split", SPLITS)
 def test_the_splits_are_fixed(split):
     assert checksum(split) == CHECKSUMS[split]
+
+
+def test_the_table_of_splits_can_be_quoted_and_is_the_one_in_the_results():
+    table = split_table()
+    assert f"| `test` | 420 | 21 | `{CHECKSUMS['test']}` |" in table
+    assert f"| `composed` | 320 | 4 | `{CHECKSUMS['composed']}` |" in table
+    assert len(table.splitlines()) == 2 + len(SPLITS)
+    results = Path(__file__).parents[1] / "sgpo_mini" / "results" / "README.md"
+    assert table in results.read_text(encoding="utf-8")
 
 
 def test_problems_and_stream_do_not_depend_on_the_hash_seed():

@@ -9,19 +9,23 @@ import sys
 
 import matplotlib
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from sgpo_mini import plots
+from sgpo_mini import comparison_plots, plots
 from sgpo_mini.evaluation import confidence_interval
+from sgpo_mini.looks import LOOKS, looks_of
+from sgpo_mini.rows import BASELINE
+from sgpo_mini.rows import ROWS as ROWS_OF_COMPARISON
 
 CURVES = {"GRPO": [(0, 0.4), (20, 0.6), (10, 0.5)], "SGPO": [(0, 0.4), (10, 0.6), (20, 0.75)]}
 ROWS = [
     {"step": step, "p_auto": 0.3 + step / 100, "p_guide": 0.9, "alpha": 0.8 - step / 100}
     for step in range(1, 31)
 ]
-BASE = {"easy": 0.9, "hard": 0.05, "middle": 0.4, "sure": 0.0}
+DIFFICULTY = {"easy": 0.9, "hard": 0.05, "middle": 0.4, "sure": 0.0}
+BASE = {"easy": 1.0, "hard": 0.2, "middle": 0.1, "sure": 0.0}  # on other problems than DIFFICULTY
 AFTER = {
     "GRPO": {"easy": 0.95, "hard": 0.1, "middle": 0.6, "sure": 0.0},
     "SGPO": {"easy": 1.0, "hard": 0.5, "middle": 0.8, "sure": 0.1},
@@ -35,8 +39,12 @@ BANDS = {
     "GRPO": [[(2, 0.4), (1, 0.2), (3, 0.9)], [(1, 0.4), (2, 0.6)]],
     "one seed": [[(1, 0.5), (2, 0.7)]],
 }
-COUNTS = {"find": {"+": 3, "−": 1}, "lose": {"+": 2, "another": 1, "unreadable": 1}}
-OWN = {"find": "+", "lose": "−"}
+SIGNS = {"find": "+", "look": "+", "lose": "−", "share": "÷"}
+COUNTS = {
+    "test": {"lose": {"own": 2, "+": 1, "none": 1}, "look": {"other": 3, "own": 1}},
+    "unseen": {"find": {"own": 1}},
+}
+NINE = [name for name, row in ROWS_OF_COMPARISON.items() if row.group == "baseline"]
 OUTPUTS = [
     ("6 + 2 = 8\n#### 8", True, "right"),
     ("It is eight.", True, "in words"),
@@ -45,11 +53,22 @@ OUTPUTS = [
 PAYS = {"is it correct": [True, False, False], "gold anywhere": [1, 0, 1]}
 
 DRAWINGS = {
-    "bands_by_step": lambda: plots.bands_by_step(BANDS, "entropy"),
-    "plan_confusion": lambda: plots.plan_confusion(COUNTS, OWN),
+    "bands_by_step": lambda: comparison_plots.bands_by_step(BANDS, "entropy"),
+    "bands_by_step of nine": lambda: comparison_plots.bands_by_step(
+        {name: BANDS["GRPO"] for name in NINE}, "entropy"
+    ),
+    "plan_confusion": lambda: comparison_plots.plan_confusion(
+        COUNTS, SIGNS, ["own", "other"], ["none"]
+    ),
+    "gain_table": lambda: comparison_plots.gain_table(
+        DIFFICULTY, BASE, {name: AFTER["SGPO"] for name in NINE}, {"sure"}
+    ),
     "accuracy_by_step": lambda: plots.accuracy_by_step(CURVES),
     "weights_by_step": lambda: plots.weights_by_step(ROWS),
-    "gain_by_difficulty": lambda: plots.gain_by_difficulty(BASE, AFTER, {"sure"}),
+    "gain_by_difficulty": lambda: plots.gain_by_difficulty(DIFFICULTY, BASE, AFTER, {"sure"}),
+    "gain_by_difficulty of nine": lambda: plots.gain_by_difficulty(
+        DIFFICULTY, BASE, {name: AFTER["SGPO"] for name in NINE}, {"sure"}
+    ),
     "token_kl_strip": lambda: plots.token_kl_strip(TOKENS, KL, 1.0),
     "token_probability_strip": lambda: plots.token_probability_strip(TOKENS, WITH, ALONE),
     "seed_differences": lambda: plots.seed_differences(DIFFERENCES),
@@ -93,7 +112,8 @@ def test_every_text_lies_inside_the_picture(name, tmp_path):
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_title_labels_and_caption(name):
     figure = DRAWINGS[name]()
-    assert getattr(plots, name).__doc__.split(".")[0]
+    place = comparison_plots if hasattr(comparison_plots, name.split()[0]) else plots
+    assert getattr(place, name.split()[0]).__doc__.split(".")[0]
     if name != "method_picture":
         assert any(axes.get_title(loc="left") for axes in figure.axes)
     if name not in ("method_picture", "token_kl_strip"):
@@ -127,15 +147,34 @@ def test_accuracy_has_a_line_a_method_and_the_best_first_in_the_legend():
     assert list(grpo.get_xdata()) == [0, 10, 20] and list(grpo.get_ydata()) == [0.4, 0.5, 0.6]
 
 
-def test_a_method_keeps_its_colour_and_all_differ():
-    methods = ["HPT", "sgpo", "LUFFY", "GRPO", "SFT", "SFT+GRPO", "mine"]
-    looks = {method: look for method, *look in plots._looks(methods)}
-    assert looks["sgpo"] == list(plots._LOOKS["sgpo"])
-    assert ["SFT+GRPO", *looks["SFT+GRPO"]] == list(plots._looks(["base", "SFT+GRPO"])[1])
-    assert len({color for color, _ in looks.values()}) == len(methods)
-    assert len({marker for _, marker in looks.values()}) == len(methods)
-    okabe_ito = "#000000 #E69F00 #56B4E9 #009E73 #F0E442 #0072B2 #D55E00 #CC79A7".split()
-    assert {color for color, _ in looks.values()} < set(okabe_ito)
+def test_every_row_of_the_comparison_has_a_look_of_its_own_and_keeps_it():
+    assert set(ROWS_OF_COMPARISON) | {"base", "grpo"} == set(LOOKS)
+    assert LOOKS["grpo"] == LOOKS[BASELINE], "the main job's name of the same method"
+    assert len(set(LOOKS.values())) == len(LOOKS) - 1
+    for names in (["HPT", "sgpo", "mine"], ["SGPO", "yours", "hpt"]):
+        looks = {name.lower(): look for name, look in looks_of(names).items()}
+        assert (looks["sgpo"], looks["hpt"]) == (LOOKS["sgpo"], LOOKS["hpt"])
+
+
+@pytest.mark.parametrize("group", ["baseline", "ablation", "control"])
+def test_in_one_figure_only_variants_of_one_method_share_a_colour(group):
+    names = [name for name, row in ROWS_OF_COMPARISON.items() if row.group == group]
+    names = dict.fromkeys([BASELINE, "sgpo", *names])
+    assert len({(LOOKS[name].color, LOOKS[name].line) for name in names}) == len(names)
+    solid = [LOOKS[name].color for name in names if LOOKS[name].line == "-"]
+    assert len(set(solid)) == len(solid)
+    for name in names:
+        assert (LOOKS[name].line == "-") != (name.endswith("own-form") or name == "grpo-8")
+
+
+def test_no_colour_is_lost_on_white():
+    for look in LOOKS.values():
+        linear = [
+            value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+            for value in to_rgb(look.color)
+        ]
+        luminance = sum(w * v for w, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+        assert 1.05 / (luminance + 0.05) > 2, look  # contrast; the yellow has 1.3
 
 
 def test_weights_are_smoothed_over_the_last_ten_steps():
@@ -161,7 +200,7 @@ def test_weights_leave_out_what_was_not_measured():
 
 
 def test_gain_orders_families_and_marks_those_outside():
-    figure = plots.gain_by_difficulty(BASE, AFTER, {"sure"})
+    figure = plots.gain_by_difficulty(DIFFICULTY, BASE, AFTER, {"sure"})
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == [
         "hard", "middle", "easy", "sure",
@@ -173,12 +212,14 @@ def test_gain_orders_families_and_marks_those_outside():
     hollow = [m for m in markers if to_hex(m.get_markerfacecolor()) == "#ffffff"]
     assert sorted(float(m.get_xdata()[0]) for m in hollow) == [0.0, 0.0, 0.1]
     assert legend_texts(figure) == ["base student", "GRPO", "SGPO", "hollow: sure and wrong"]
+    starts = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 2]
+    assert sorted(starts) == sorted(3 * [1.0, 0.2, 0.1, 0.0]), "each from the base's own answers"
     assert texts(axes) == ["sure and wrong: outside the averages"]
 
 
 def test_gain_without_families_outside_and_with_one_not_measured():
     after = {"SGPO": {"easy": 1.0}}
-    figure = plots.gain_by_difficulty(BASE, after)
+    figure = plots.gain_by_difficulty(DIFFICULTY, BASE, after)
     (axes,) = figure.axes
     assert list(axes.get_yticks()) == [0, 1, 2, 3] and not axes.texts
     assert legend_texts(figure) == ["base student", "SGPO"]
@@ -280,27 +321,40 @@ def test_the_picture_has_every_part_of_the_method():
 
 
 def test_bands_are_means_and_t_intervals_over_seeds_where_all_have_the_step():
-    (axes,) = plots.bands_by_step(BANDS, "entropy (nats)").axes
+    (axes,) = comparison_plots.bands_by_step(BANDS, "entropy (nats)").axes
     grpo, single = axes.lines
     assert list(grpo.get_xdata()) == [1, 2] and list(grpo.get_ydata()) == pytest.approx([0.3, 0.5])
     assert list(single.get_ydata()) == [0.5, 0.7]
     (band,) = axes.collections  # one seed has none
     low, high = confidence_interval([0.2, 0.4], over="seeds")
     edges = band.get_paths()[0].vertices
-    assert {round(y, 6) for x, y in edges if x == 1} >= {round(low, 6), round(high, 6)}
-    (axes,) = plots.bands_by_step({"a": [[(1, 0.0), (2, 1.0), (3, 2.0)]]}, "x", smooth=2).axes
+    assert low < 0, "a t interval doesn't know that entropy can't be below 0; the band does"
+    assert {round(y, 6) for x, y in edges if x == 1} >= {0, round(high, 6)}
+    (axes,) = comparison_plots.bands_by_step(BANDS, "share", largest=1.0).axes
+    heights = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert heights.min() == 0 and heights.max() == 1
+    rising = {"a": [[(1, 0.0), (2, 1.0), (3, 2.0)]]}
+    (axes,) = comparison_plots.bands_by_step(rising, "x", smooth=2).axes
     assert list(axes.lines[0].get_ydata()) == [0.0, 0.5, 1.5]
 
 
-def test_the_confusion_shows_shares_of_rows_and_frames_the_familys_own_plan():
-    axes = plots.plan_confusion(COUNTS, OWN).axes[0]
+def test_the_confusion_shows_whose_plan_each_family_followed():
+    axes = comparison_plots.plan_confusion(COUNTS, SIGNS, ["own", "other"], ["none"]).axes[0]
     columns = [label.get_text() for label in axes.get_xticklabels()]
-    assert columns == ["+", "−", "another", "unreadable"]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["find", "lose"]
-    (image,) = axes.images
-    assert image.get_array().tolist() == [[0.75, 0.25, 0, 0], [0.5, 0, 0.25, 0.25]]
-    frames = [patch.get_xy() for patch in axes.patches if patch.get_gid() == "own"]
-    assert frames == [(-0.5, -0.5), (0.5, 0.5)]
+    assert columns == ["own", "other", "+", "÷", "−", "none"], "one column for find and look"
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    assert rows == ["look  +", "lose  −", "find  +"]
+    mesh = axes.collections[0]
+    assert mesh.get_array().tolist() == [
+        [0.25, 0.75, 0, 0, 0, 0],
+        [0.5, 0, 0.25, 0, 0, 0.25],
+        [1, 0, 0, 0, 0, 0],
+    ]
+    grey = [patch for patch in axes.patches if patch.get_gid() == "own operations"]
+    own = [columns.index(signs) for signs in "+−+"]
+    middles = [axes.get_xticks()[place] for place in own]
+    assert [patch.get_x() + 0.5 for patch in grey] == pytest.approx(middles)
+    assert {"25", "75", "50", "100", "test", "unseen"} == set(texts(axes))
 
 
 def test_verdicts_frame_the_wrong_ones_and_count_them_both_ways():
@@ -325,6 +379,20 @@ def test_verdicts_frame_the_wrong_ones_and_count_them_both_ways():
     assert axes.get_title(loc="left") == "Who?"
 
 
-def test_ten_methods_look_different():
-    looks = plots._looks([f"method {number}" for number in range(10)])
-    assert len({look[1:] for look in looks}) == 10
+def test_the_table_of_gains_has_the_bases_share_and_differences_to_it():
+    (axes,) = comparison_plots.gain_table(DIFFICULTY, BASE, AFTER, {"sure"}).axes
+    families = [label.get_text() for label in axes.get_yticklabels()]
+    assert families == ["hard", "middle", "easy", "sure"], "by difficulty, not by these answers"
+    columns = [label.get_text() for label in axes.get_xticklabels()]
+    assert columns == ["base student", "GRPO", "SGPO"]
+    told = iter(texts(axes))
+    assert [[next(told) for _ in columns] for _ in families] == [
+        ["20", "−10", "+30"],
+        ["10", "+50", "+70"],
+        ["100", "−5", "0"],
+        ["0", "0", "+10"],
+    ]
+
+
+def test_ten_methods_that_nobody_knows_look_different():
+    assert len(set(looks_of(f"method {number}" for number in range(10)).values())) == 10

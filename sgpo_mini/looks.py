@@ -1,0 +1,58 @@
+"""How a method is drawn: one colour, marker and line for each name, the same in every figure.
+
+Colours are Okabe and Ito's, which suit colour-blind readers, without their yellow, which is lost on
+white, and with one of Tol's. Of the methods that share a figure (a group of `rows.ROWS` beside the
+baseline and SGPO) no two have the same colour, unless one is the other's variant: then the line is
+broken.
+"""
+
+from collections.abc import Iterable
+from itertools import cycle
+from typing import NamedTuple
+
+INK, GREY, FAINT = "#222222", "#666666", "#dddddd"
+BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+_SKY, _PINK, _BLACK, _WINE = "#56B4E9", "#CC79A7", "#000000", "#882255"
+
+
+class Look(NamedTuple):
+    """Matplotlib's words for a method's lines and points."""
+
+    color: str
+    marker: str
+    line: str = "-"
+
+
+LOOKS = {
+    "base": Look(GREY, "o"),
+    "grpo": Look(ORANGE, "s"),  # the main job's name of the baseline
+    "sft+grpo": Look(ORANGE, "s"),
+    "sft": Look(_BLACK, "*"),
+    "sft-own-form": Look(_BLACK, "p", "--"),
+    "luffy": Look(GREEN, "^"),
+    "luffy-own-form": Look(GREEN, "v", "--"),
+    "hpt": Look(_PINK, "P"),
+    "hpt-own-form": Look(_PINK, "X", "--"),
+    "sgpo": Look(BLUE, "D"),
+    "sgpo-delta-1": Look(_SKY, "d"),
+    "no-grpo": Look(RED, "v"),
+    "no-clipping": Look(GREEN, "<"),
+    "no-selection": Look(_PINK, ">"),
+    "fixed-alpha": Look(_SKY, "X"),
+    "no-constraints": Look(_BLACK, "8"),
+    "reverse-kl": Look(GREY, "h"),
+    "sft-on-target": Look(_WINE, "p"),
+    "shuffled": Look(RED, "^"),
+    "contentless": Look(GREY, "P"),
+    "wrong-25": Look(_SKY, "<"),
+    "wrong-50": Look(_WINE, ">"),
+    "grpo-8": Look(ORANGE, "o", ":"),
+}
+_OTHER_COLORS = (_SKY, RED, _WINE, GREEN, _PINK, INK, BLUE, ORANGE, GREY, _BLACK)
+_OTHER_LOOKS = [Look(c, m, "-.") for c, m in zip(_OTHER_COLORS, "Xvp<>hd8P*", strict=True)]
+
+
+def looks_of(names: Iterable[str]) -> dict[str, Look]:
+    """The look of each name, whatever its case; names that are nobody's take what is left."""
+    free = cycle(_OTHER_LOOKS)
+    return {name: LOOKS.get(name.lower()) or next(free) for name in names}
