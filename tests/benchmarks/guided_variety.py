@@ -2,9 +2,9 @@
 
     python tests/benchmarks/guided_variety.py
 
-The shipped student, before training; on every fourth fair `train` problem four guided samples. Prints, of the
-problems with at least two right ones, the share in which all of them are one text, and the share in
-which the reachable target is another text than the first right one.
+The shipped student, before training; four guided samples on every fourth fair `train` problem.
+Prints, of the problems with at least two right ones, the share in which all of them are one text,
+and the share in which the reachable target is another text than the first right one.
 """
 
 import argparse
