@@ -301,3 +301,44 @@ def method_picture() -> Figure:
         look = {"arrowstyle": "-|>", "mutation_scale": 12, "color": color, "lw": 1.6}
         axes.add_patch(FancyArrowPatch(path=matplotlib.path.Path(points), **look))
     return figure
+
+
+@own_style
+def next_token_shift(tokens: list[str], guided: list[float], alone: list[float]) -> Figure:
+    """What a strategy does to the next token: the probability of each, by the same student with the
+    strategy in its prompt (hatched) and without it."""
+    figure = Figure((8, 3.3))
+    axes = figure.add_subplot(ylim=(0, 1.1), xlabel="next token", ylabel="probability")
+    axes.grid(False, axis="x")
+    for shift, shares, look in (
+        (-0.2, guided, {"fc": (GREEN, 0.25), "ec": GREEN, "hatch": "//", "label": "with strategy"}),
+        (0.2, alone, {"fc": BLUE, "ec": BLUE, "label": "alone"}),
+    ):
+        places = [place + shift for place in range(len(tokens))]
+        axes.bar(places, shares, 0.36, lw=1.2, **look)
+        for place, share in zip(places, shares, strict=True):
+            axes.text(place, share + 0.02, f"{share:.2f}", ha="center", size=9)
+    shown = [_END.sub("‖end‖", token).replace("\n", "⏎").strip() or "␣" for token in tokens]
+    axes.set_xticks(range(len(tokens)), shown, family="DejaVu Sans Mono", size=12)
+    axes.set_title("One student, two prompts: the next token")
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+@own_style
+def two_fits(target: list[float], forward: list[float], reverse: list[float]) -> Figure:
+    """A target with two peaks (grey) and what fitting a single hump to it gives by each direction
+    of the KL: probabilities of the tokens 0, 1, 2, …"""
+    figure = Figure((8, 3.5))
+    top = 1.08 * max(*target, *forward, *reverse)
+    panels = figure.subplots(1, 2, sharey=True, subplot_kw={"ylim": (0, top)})
+    for axes, fit, title, color, marker in (
+        (panels[0], forward, "forward KL: covers both", BLUE, "o"),
+        (panels[1], reverse, "reverse KL: seeks a peak", RED, "D"),
+    ):
+        axes.bar(range(len(target)), target, 0.9, color="#bbbbbb", label="target")
+        axes.plot(range(len(fit)), fit, color=color, marker=marker, ms=4, lw=1.8, label="fit")
+        axes.set(xlabel="token", title=title)
+        axes.legend(loc="upper right")
+    panels[0].set_ylabel("probability")
+    return figure

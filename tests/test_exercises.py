@@ -153,8 +153,72 @@ def logps_at(logits, ids, begin, end, first):
     return logits[begin:end].log_softmax(-1).gather(1, ids[first:, None])[:, 0]
 
 
+def kl(p, q):
+    """KL(p ‖ q) of logits, with gradient to both."""
+    log_p, log_q = p.log_softmax(-1), q.log_softmax(-1)
+    return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+
+def difference(g, z):
+    return z.softmax(-1) - g.softmax(-1)
+
+
+def shares(mask):
+    """Of each token in its trajectory's mean, (B, T, 1)."""
+    return (mask / mask.sum(dim=1, keepdim=True)).unsqueeze(-1)
+
+
 # Wrong answers, and a piece of what the check must say of each.
 WRONG = {
+    "check_reverse_kl": {
+        "the forward one": (lambda g, z: kl(g.detach(), z), "forward"),
+        "a gradient to both": (lambda g, z: kl(z, g), "guided side too"),
+        "no gradient": (lambda g, z: kl(z, g).detach(), "no gradient"),
+        "the wrong side detached": (lambda g, z: kl(z.detach(), g), "guided side too"),
+        "half of the gradient": (lambda g, z: (
+            z.softmax(-1).detach() * (z.log_softmax(-1) - g.detach().log_softmax(-1))
+        ).sum(-1), "must keep its own"),
+        "the wrong sign": (lambda g, z: -kl(z, g.detach()), "sign"),
+        "a mean": (lambda g, z: kl(z, g.detach()) / z.shape[-1], "mean"),
+        "bits": (lambda g, z: kl(z, g.detach()) / torch.tensor(2.0).log(), "bits"),
+        "no softmax": (lambda g, z: (z.exp() * (z - g.detach())).sum(-1), "first token"),
+        "softmax over the wrong axis": (lambda g, z: (
+            z.softmax(1) * (z.log_softmax(1) - g.detach().log_softmax(1))
+        ).sum(-1), "vocabulary"),
+        "not summed": (lambda g, z: z.softmax(-1) * (
+            z.log_softmax(-1) - g.detach().log_softmax(-1)), "shape"),
+        "one number": (lambda g, z: kl(z, g.detach()).mean(), "shape"),
+        "log of softmax": (lambda g, z: (z.softmax(-1) * (
+            z.softmax(-1).log() - g.detach().softmax(-1).log())).sum(-1), "log_softmax"),
+        "a small constant": (lambda g, z: (z.softmax(-1) * (
+            (z.softmax(-1) + 1e-9).log() - (g.detach().softmax(-1) + 1e-9).log()
+        )).sum(-1), "no small constant"),
+        "a text": (lambda g, z: "0.5", "no tensor"),
+        "numbers without a gradient": (lambda g, z: kl(z, g).tolist(), "no gradient"),
+    },
+    "check_kl_gradient": {
+        "the wrong sign": (lambda g, z, mask: -difference(g, z) * shares(mask), "sign"),
+        "padding too": (lambda g, z, mask: difference(g, z) / mask.sum(dim=1)[:, None, None],
+                        "padding"),
+        "nothing but a - g": (lambda g, z, mask: difference(g, z), "length"),
+        "no length": (lambda g, z, mask: difference(g, z) * mask.unsqueeze(-1), "is a mean"),
+        "T for all": (lambda g, z, mask: difference(g, z) * mask.unsqueeze(-1) / mask.shape[1],
+                      "own length"),
+        "all tokens": (lambda g, z, mask: difference(g, z) * mask.unsqueeze(-1) / mask.sum(),
+                       "together"),
+        "a mean over trajectories": (lambda g, z, mask: difference(g, z) * shares(mask) / len(z),
+                                     "added"),
+        "logits": (lambda g, z, mask: (z - g) * shares(mask), "probabilities"),
+        "of the reverse": (lambda g, z, mask: z.softmax(-1) * (
+            z.log_softmax(-1) - g.log_softmax(-1) - kl(z, g).unsqueeze(-1)
+        ) * shares(mask), "a - g"),
+        "softmax over the wrong axis": (lambda g, z, mask: (
+            z.softmax(1) - g.softmax(1)) * shares(mask), "a - g"),
+        "one number a token": (lambda g, z, mask: (
+            difference(g, z) * shares(mask)).sum(-1), "shape"),
+        "not a number": (lambda g, z, mask: z * float("nan"), "nan"),
+        "a text": (lambda g, z, mask: "a - g", "no tensor"),
+    },
     "check_adaptive_weight": {
         "no upper bound": (lambda a, g, alpha0=0.5, gamma=0.1, alpha_max=0.8:
                            max(alpha0 * (g - a + gamma) / (a + gamma), 0), "α_max"),
@@ -404,3 +468,18 @@ def test_output_of_the_check_goes_where_the_reader_looks(capsys):
     stream = sys.stdout
     run_check(capsys, "check_kept_tokens", lambda *given: print("hidden"))
     assert sys.stdout is stream
+
+
+def test_right_gradient_by_autograd_or_as_a_list(capsys):
+    def by_autograd(g, z, mask):
+        z.requires_grad_()
+        return torch.autograd.grad((kl(g, z) * shares(mask).squeeze(-1)).sum(), z)[0]
+
+    for answer in (by_autograd, lambda g, z, mask: (difference(g, z) * shares(mask)).tolist()):
+        assert run_check(capsys, "check_kl_gradient", answer)[0]
+
+
+def test_gradients_are_checked_where_they_are_off(capsys):
+    with torch.no_grad():
+        solved, line = run_check(capsys, "check_reverse_kl", lambda g, z: kl(z, g.detach()))
+        assert solved, line

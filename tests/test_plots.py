@@ -52,7 +52,12 @@ OUTPUTS = [
 ]
 PAYS = {"is it correct": [True, False, False], "gold anywhere": [1, 0, 1]}
 
+SHIFT = (["<|end|>", " * ", "\n"], [0.98, 0.02, 0.0], [0.3, 0.3, 0.4])
+FITS = ([0.5, 0.0, 0.0, 0.5], [0.2, 0.3, 0.3, 0.2], [0.9, 0.1, 0.0, 0.0])
+
 DRAWINGS = {
+    "next_token_shift": lambda: plots.next_token_shift(*SHIFT),
+    "two_fits": lambda: plots.two_fits(*FITS),
     "bands_by_step": lambda: comparison_plots.bands_by_step(BANDS, "entropy"),
     "bands_by_step of nine": lambda: comparison_plots.bands_by_step(
         {name: BANDS["GRPO"] for name in NINE}, "entropy"
@@ -396,3 +401,30 @@ def test_the_table_of_gains_has_the_bases_share_and_differences_to_it():
 
 def test_ten_methods_that_nobody_knows_look_different():
     assert len(set(looks_of(f"method {number}" for number in range(10)).values())) == 10
+
+
+def test_the_shift_has_a_pair_of_bars_a_token_that_differ_without_colour():
+    figure = plots.next_token_shift(*SHIFT)
+    (axes,) = figure.axes
+    guided, alone = axes.containers
+    assert [bar.get_height() for bar in guided] == SHIFT[1]
+    assert [bar.get_height() for bar in alone] == SHIFT[2]
+    assert {bar.get_hatch() for bar in guided} == {"//"}
+    assert {bar.get_hatch() for bar in alone} == {None}
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["‖end‖", "*", "⏎"]
+    assert texts(axes) == ["0.98", "0.02", "0.00", "0.30", "0.30", "0.40"]
+    assert legend_texts(figure) == ["with strategy", "alone"]
+    with pytest.raises(ValueError):
+        plots.next_token_shift(SHIFT[0], SHIFT[1][:-1], SHIFT[2])
+
+
+def test_both_fits_stand_before_the_same_target():
+    panels = plots.two_fits(*FITS).axes
+    for axes, fit in zip(panels, FITS[1:], strict=True):
+        assert [bar.get_height() for bar in axes.patches] == FITS[0]
+        (line,) = axes.lines
+        assert list(line.get_xdata()) == [0, 1, 2, 3] and list(line.get_ydata()) == fit
+        assert sorted(legend_texts(axes)) == ["fit", "target"]
+    assert panels[0].get_ylim() == panels[1].get_ylim() and panels[0].get_ylim()[1] > 0.9
+    assert len({axes.lines[0].get_marker() for axes in panels}) == 2
+    assert [axes.get_title(loc="left").split()[0] for axes in panels] == ["forward", "reverse"]
