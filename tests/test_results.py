@@ -1,10 +1,13 @@
 """The numbers in the README are those of the committed result files."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from sgpo_mini.claims import claims_table
+from sgpo_mini.comparison import report_comparison
 from sgpo_mini.evaluation import transfer_table
 from sgpo_mini.make_tiny import SETTINGS
 
@@ -46,6 +49,22 @@ def test_the_settings_are_the_best_tries_of_each_method_on_validation():
     for name, settings in SETTINGS.items():
         best = max(by_name[name], key=lambda row: sum(row["unguided"]))
         assert {setting: best[setting] for setting in settings} == settings
+
+
+def test_the_readme_shows_the_claims_as_the_committed_runs_have_them():
+    assert claims_table() in README
+
+
+def test_the_committed_report_is_what_its_packed_runs_say(tmp_path):
+    """Tables and numbers are made again from the runs alone; the drawings are left out."""
+    committed = RESULTS / "comparison"
+    again = tmp_path / "comparison"
+    shutil.copytree(committed / "logs", again / "logs")
+    for name in ("made.json", "timings.json"):
+        shutil.copy(committed / name, again)
+    report_comparison(again)
+    for name in ("comparison.json", "strategy-use.json", "costs.json", "report.md"):
+        assert (again / name).read_bytes() == (committed / name).read_bytes(), name
 
 
 def test_the_model_card_and_the_readme_tell_what_was_measured():
