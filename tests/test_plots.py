@@ -36,6 +36,13 @@ BANDS = {
 }
 COUNTS = {"find": {"+": 3, "−": 1}, "lose": {"+": 2, "another": 1, "unreadable": 1}}
 OWN = {"find": "+", "lose": "−"}
+GROUPS = {  # rewards and advantages of a group
+    "never": ([0, 0, 0, 0], [0.0, 0.0, 0.0, 0.0]),
+    "always": ([1, 1, 1, 1], [0.0, 0.0, 0.0, 0.0]),
+    "a long name of a problem": ([0, 1, 0, 0], [-0.5, 1.5, -0.5, -0.5]),
+    "half": ([1, 0, 0, 1], [0.87, -0.87, -0.87, 0.87]),
+}
+SHARES = [(0.0, 0.0), (1.0, 0.0), (0.2, 0.6), (0.5, 0.9)]
 
 DRAWINGS = {
     "bands_by_step": lambda: plots.bands_by_step(BANDS, "entropy"),
@@ -45,6 +52,7 @@ DRAWINGS = {
     "gain_by_difficulty": lambda: plots.gain_by_difficulty(BASE, AFTER, {"sure"}),
     "token_kl_strip": lambda: plots.token_kl_strip(TOKENS, KL, 1.0),
     "seed_differences": lambda: plots.seed_differences(DIFFERENCES),
+    "groups_with_signal": lambda: plots.groups_with_signal(GROUPS, SHARES, 4, 16),
     "method_picture": plots.method_picture,
 }
 
@@ -267,3 +275,40 @@ def test_the_confusion_shows_shares_of_rows_and_frames_the_familys_own_plan():
 def test_ten_methods_look_different():
     looks = plots._looks([f"method {number}" for number in range(10)])
     assert len({look[1:] for look in looks}) == 10
+
+
+def test_groups_without_a_signal_are_grey_and_the_rest_show_their_advantages():
+    figure = plots.groups_with_signal(GROUPS, SHARES, 4, 16)
+    left, right = figure.axes
+    order = [label.get_text() for label in left.get_yticklabels()]
+    assert order == ["always", "half", "a long name of a problem", "never"]
+    assert texts(left)[:-1] == ["0", "+0.87  −0.87", "+1.50  −0.50", "0"]
+    marks = {
+        (line.get_marker(), to_hex(line.get_color()), int(x), int(y))
+        for line in left.lines
+        for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)
+    }
+    assert {mark[2:] for mark in marks} == {(x, y) for x in range(1, 5) for y in range(4)}
+    for kind, color, x, y in marks:
+        rewards, advantages = GROUPS[order[y]]
+        assert kind == ("o" if rewards[x - 1] else "x")
+        full = plots.BLUE if rewards[x - 1] else plots.RED
+        assert color == (full if any(advantages) else plots.GREY).lower()
+    grey = [patch.get_y() + 0.5 for patch in left.patches if patch.get_gid() == "lost"]
+    assert grey == [0, 3]
+    theory, points = right.lines
+    assert list(zip(points.get_xdata(), points.get_ydata(), strict=True)) == SHARES
+    for p, share in zip(theory.get_xdata(), theory.get_ydata(), strict=True):
+        assert share == pytest.approx(1 - p**4 - (1 - p) ** 4)
+    (band,) = right.collections
+    middle = {round(y, 6) for x, y in band.get_paths()[0].vertices if x == 0.5}
+    spread = 1.96 * math.sqrt(0.875 * 0.125 / 16)
+    assert {round(0.875 - spread, 6), 1.0} <= middle  # no share is above 1
+    assert "theory: 1 − p⁴ − (1 − p)⁴" in legend_texts(figure)
+
+
+def test_many_groups_and_large_ones_fit(tmp_path):
+    groups = {f"problem {i}": ([1] + [0] * 15, [3.75] + [-0.25] * 15) for i in range(40)}
+    figure = plots.groups_with_signal(groups, SHARES, 16, 4)
+    plots.save(figure, tmp_path / "figure.png")
+    assert "theory: 1 − p¹⁶ − (1 − p)¹⁶" in legend_texts(figure)
