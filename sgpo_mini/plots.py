@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from .evaluation import confidence_interval
-from .looks import BLUE, FAINT, GREEN, GREY, INK, RED, looks_of
+from .looks import BLUE, FAINT, GREEN, GREY, INK, ORANGE, RED, looks_of
 
 SMOOTHING_STEPS = 10
 TOKENS_WIDTH = 84  # characters in a line of `token_kl_strip`
@@ -341,4 +341,61 @@ def two_fits(target: list[float], forward: list[float], reverse: list[float]) ->
         axes.set(xlabel="token", title=title)
         axes.legend(loc="upper right")
     panels[0].set_ylabel("probability")
+    return figure
+
+
+@own_style
+def groups_with_signal(
+    groups: dict[str, tuple[list[float], list[float]]],
+    shares: list[tuple[float, float]],
+    group_size: int,
+    count: int,
+) -> Figure:
+    """Which groups teach (left: rewards and advantages of each group; grey: all equal, no signal)
+    and how often one does at a pass rate p (right: theory, and (p, share of groups with a signal)
+    of single problems, `count` groups each; 95 % of the points should lie in the band)."""
+    order = sorted(groups, key=lambda name: (-sum(groups[name][0]), list(groups).index(name)))
+    figure = Figure((8, 1.6 + 0.23 * max(len(groups), 15)))
+    left, right = figure.subplots(1, 2, width_ratios=(5, 4))
+    for row, name in enumerate(order):
+        rewards, advantages = groups[name]
+        lost = not any(advantages)
+        if lost:
+            left.axhspan(row - 0.5, row + 0.5, color=FAINT, alpha=0.5, lw=0, zorder=0, gid="lost")
+        for kind, look in (
+            (1, {"marker": "o", "color": GREY if lost else BLUE}),
+            (0, {"marker": "x", "color": GREY if lost else RED, "mew": 2}),
+        ):
+            places = [i + 1 for i, reward in enumerate(rewards) if (reward > 0) == kind]
+            left.plot(places, [row] * len(places), ls="", ms=7 if kind else 6, **look)
+        text = "0" if lost else f"{max(advantages):+.2f}  {min(advantages):+.2f}"
+        left.text(group_size + 0.9, row, text.replace("-", "−"), va="center", size=9)
+    left.set(xlim=(0.4, group_size + 4.2), ylim=(len(order) - 0.5, -1.6), xlabel="tries of a group")
+    left.text(group_size + 0.9, -1, "advantages", va="center", size=9, color=GREY)
+    left.set_xticks(range(1, group_size + 1))
+    left.set_yticks(range(len(order)), order)
+    left.grid(False)
+    left.set_title("Which groups teach")
+    p = [i / 200 for i in range(201)]
+    theory = [1 - x**group_size - (1 - x) ** group_size for x in p]
+    spread = [1.96 * math.sqrt(max(y * (1 - y), 0) / count) for y in theory]
+    band = [
+        [min(max(y + s * b, 0), 1) for y, b in zip(theory, spread, strict=True)] for s in (-1, 1)
+    ]
+    right.fill_between(p, *band, color=BLUE, alpha=0.15, lw=0, label="95 % of the points")
+    power = str(group_size).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    right.plot(p, theory, color=BLUE, lw=2, label=f"theory: 1 − p{power} − (1 − p){power}")
+    look = {"ls": "", "marker": "D", "ms": 7, "color": ORANGE, "mec": INK, "clip_on": False}
+    right.plot(*zip(*shares, strict=True), **look, zorder=3, label=f"a problem, {count} groups")
+    right.set(xlim=(0, 1), ylim=(0, 1), xlabel="pass rate p (share of right tries)")
+    right.set(ylabel="share of groups with a signal", title="How often one teaches")
+    right.set_box_aspect(1)
+    right.set_anchor("N")
+    for look in (("o", BLUE, "right"), ("x", RED, "wrong"), ("s", FAINT, "all equal, no signal")):
+        left.plot([], [], ls="", marker=look[0], color=look[1], mew=2, label=look[2])
+    figure.legend(
+        handles=[*left.get_legend_handles_labels()[0], *right.get_legend_handles_labels()[0]],
+        loc="lower right",
+        bbox_to_anchor=(0.98, 0.05),
+    )
     return figure

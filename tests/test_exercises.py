@@ -1,6 +1,7 @@
 """Every notebook's solution passes its check, its stub does not, and wrong answers are caught."""
 
 import json
+import math
 import re
 import sys
 from fractions import Fraction
@@ -166,6 +167,23 @@ def difference(g, z):
 def shares(mask):
     """Of each token in its trajectory's mean, (B, T, 1)."""
     return (mask / mask.sum(dim=1, keepdim=True)).unsqueeze(-1)
+
+
+def signal(p, size):
+    return 1 - p**size - (1 - p) ** size
+
+
+def smallest(function, share):
+    return next(size for size in range(1, 1000) if function(size) >= share)
+
+
+def group_size(p, share):
+    return smallest(lambda size: signal(p, size), share)
+
+
+def clipped(ratio, advantage, clip_low=0.2, clip_high=0.28):
+    gone = ratio > 1 + clip_high if advantage > 0 else ratio < 1 - clip_low
+    return 0.0 if gone else -advantage * ratio
 
 
 # Wrong answers, and a piece of what the check must say of each.
@@ -341,6 +359,38 @@ WRONG = {
                               z[start - 1 : -1].log_softmax(-1), "shape"),
         "not a number": (lambda *given: logps(*given) * float("nan"), "nan"),
         "a text": (lambda *given: "-3.5", "no tensor"),
+    },
+    "check_group_size": {
+        "right tries only": (lambda p, share: smallest(lambda g: 1 - (1 - p) ** g, share),
+                             "right tries alone"),
+        "right tries only, by logarithm": (lambda p, share:
+                                           math.ceil(math.log(1 - share) / math.log(1 - p)),
+                                           "right tries alone"),
+        "more than": (lambda p, share: smallest(lambda g: signal(p, g), share + 1e-9), "equality"),
+        "one try short": (lambda p, share: group_size(p, share) - 1, "round up"),
+        "not rounded": (lambda p, share: group_size(p, share) - 0.5, "whole number"),
+        "all wrong only": (lambda p, share: smallest(lambda g: 1 - p**g, share), "1 - p^G"),
+        "the same size": (lambda p, share: 5, "not 69"),
+        "never": (lambda p, share: math.inf, "inf"),
+        "not a number": (lambda p, share: math.nan, "nan"),
+        "a text": (lambda p, share: str(group_size(p, share)), "no number"),
+    },
+    "check_clipped_gradient": {
+        "no clip": (lambda r, a, clip_low=0.2, clip_high=0.28: -a * r, "far enough"),
+        "clipped on both sides": (lambda r, a, clip_low=0.2, clip_high=0.28:
+                                  -a * r if 1 - clip_low < r < 1 + clip_high else 0, "coming back"),
+        "of the advantage alone": (lambda r, a, **rest: clipped(r, a, **rest) / r, "ratio itself"),
+        "the other sign": (lambda r, a, **rest: -clipped(r, a, **rest), "downhill"),
+        "clip_low on both sides": (lambda r, a, clip_low=0.2, clip_high=0.28:
+                                   clipped(r, a, clip_low, clip_low), "upper end"),
+        "clip_high on both sides": (lambda r, a, clip_low=0.2, clip_high=0.28:
+                                    clipped(r, a, clip_high, clip_high), "lower end"),
+        "fixed constants": (lambda r, a, **rest: clipped(r, a), "arguments"),
+        "the clipped ratio": (lambda r, a, clip_low=0.2, clip_high=0.28:
+                              -a * min(max(r, 1 - clip_low), 1 + clip_high), "far enough"),
+        "whatever the sign": (lambda r, a, clip_low=0.2, clip_high=0.28:
+                              -a * r if r < 1 + clip_high else 0, "far enough"),
+        "a text": (lambda r, a, **rest: "-1.5", "no number"),
     },
 }  # fmt: skip
 

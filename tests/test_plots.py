@@ -54,6 +54,13 @@ PAYS = {"is it correct": [True, False, False], "gold anywhere": [1, 0, 1]}
 
 SHIFT = (["<|end|>", " * ", "\n"], [0.98, 0.02, 0.0], [0.3, 0.3, 0.4])
 FITS = ([0.5, 0.0, 0.0, 0.5], [0.2, 0.3, 0.3, 0.2], [0.9, 0.1, 0.0, 0.0])
+GROUPS = {  # rewards and advantages of a group
+    "never": ([0, 0, 0, 0], [0.0, 0.0, 0.0, 0.0]),
+    "always": ([1, 1, 1, 1], [0.0, 0.0, 0.0, 0.0]),
+    "a long name of a problem": ([0, 1, 0, 0], [-0.5, 1.5, -0.5, -0.5]),
+    "half": ([1, 0, 0, 1], [0.87, -0.87, -0.87, 0.87]),
+}
+SHARES = [(0.0, 0.0), (1.0, 0.0), (0.2, 0.6), (0.5, 0.9)]
 
 DRAWINGS = {
     "next_token_shift": lambda: plots.next_token_shift(*SHIFT),
@@ -78,6 +85,7 @@ DRAWINGS = {
     "token_probability_strip": lambda: plots.token_probability_strip(TOKENS, WITH, ALONE),
     "seed_differences": lambda: plots.seed_differences(DIFFERENCES),
     "reward_verdicts": lambda: plots.reward_verdicts(OUTPUTS, PAYS),
+    "groups_with_signal": lambda: plots.groups_with_signal(GROUPS, SHARES, 4, 16),
     "method_picture": plots.method_picture,
 }
 
@@ -428,3 +436,40 @@ def test_both_fits_stand_before_the_same_target():
     assert panels[0].get_ylim() == panels[1].get_ylim() and panels[0].get_ylim()[1] > 0.9
     assert len({axes.lines[0].get_marker() for axes in panels}) == 2
     assert [axes.get_title(loc="left").split()[0] for axes in panels] == ["forward", "reverse"]
+
+
+def test_groups_without_a_signal_are_grey_and_the_rest_show_their_advantages():
+    figure = plots.groups_with_signal(GROUPS, SHARES, 4, 16)
+    left, right = figure.axes
+    order = [label.get_text() for label in left.get_yticklabels()]
+    assert order == ["always", "half", "a long name of a problem", "never"]
+    assert texts(left)[:-1] == ["0", "+0.87  −0.87", "+1.50  −0.50", "0"]
+    marks = {
+        (line.get_marker(), to_hex(line.get_color()), int(x), int(y))
+        for line in left.lines
+        for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)
+    }
+    assert {mark[2:] for mark in marks} == {(x, y) for x in range(1, 5) for y in range(4)}
+    for kind, color, x, y in marks:
+        rewards, advantages = GROUPS[order[y]]
+        assert kind == ("o" if rewards[x - 1] else "x")
+        full = plots.BLUE if rewards[x - 1] else plots.RED
+        assert color == (full if any(advantages) else plots.GREY).lower()
+    grey = [patch.get_y() + 0.5 for patch in left.patches if patch.get_gid() == "lost"]
+    assert grey == [0, 3]
+    theory, points = right.lines
+    assert list(zip(points.get_xdata(), points.get_ydata(), strict=True)) == SHARES
+    for p, share in zip(theory.get_xdata(), theory.get_ydata(), strict=True):
+        assert share == pytest.approx(1 - p**4 - (1 - p) ** 4)
+    (band,) = right.collections
+    middle = {round(y, 6) for x, y in band.get_paths()[0].vertices if x == 0.5}
+    spread = 1.96 * math.sqrt(0.875 * 0.125 / 16)
+    assert {round(0.875 - spread, 6), 1.0} <= middle  # no share is above 1
+    assert "theory: 1 − p⁴ − (1 − p)⁴" in legend_texts(figure)
+
+
+def test_many_groups_and_large_ones_fit(tmp_path):
+    groups = {f"problem {i}": ([1] + [0] * 15, [3.75] + [-0.25] * 15) for i in range(40)}
+    figure = plots.groups_with_signal(groups, SHARES, 16, 4)
+    plots.save(figure, tmp_path / "figure.png")
+    assert "theory: 1 − p¹⁶ − (1 − p)¹⁶" in legend_texts(figure)
