@@ -72,7 +72,7 @@ def gain_table(
             f"{round(gain):+d}".replace("-", "−") if round(gain) else "0" for gain in gains[y]
         ]
         for x, text in enumerate(texts):
-            color = "white" if abs(image[y][x]) > 65 else INK
+            color = "white" if abs(image[y][x]) > 55 else INK
             axes.text(x, y, text, ha="center", va="center", size=8, color=color)
     axes.axvline(0.5, color=INK, lw=1)
     if apart := sum(name not in outside for name in families) % len(families):

@@ -360,7 +360,7 @@ def test_the_interval_of_a_share_keeps_within_its_bounds_and_that_of_a_differenc
     low, high = row["difference"][1]
     assert low < -1 and high > 1
     table = transfer_table([row], **COLUMNS)
-    assert "| 100.0 (all equal) | 75.0 (0.0 to 100.0) | -25.0 (-342.7 to +292.7) |" in table
+    assert "| 100.0 (all equal) | 75.0 (0.0 to 100.0) | -25.0 (-342.6 to +292.6) |" in table
 
 
 def test_a_curve_goes_from_the_base_student_to_the_trained_one(tmp_path):
