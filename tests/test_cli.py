@@ -379,7 +379,7 @@ def test_commands_of_the_readme_are_understood():
     text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
     blocks = "\n".join(re.findall(r"```bash\n(.*?)```", text, re.DOTALL))
     inline = "\n".join(re.findall(r"`((?:python|sgpo-mini) [^`\n]*)`", text))
-    commands = re.findall(r"python -m sgpo_mini(.*)", blocks + "\n" + inline)
+    commands = re.findall(r"python -m sgpo_mini(?!\.)(.*)", blocks + "\n" + inline)
     assert len(commands) >= 4
     for command in commands:
         words = shlex.split(command, comments=True)
