@@ -45,10 +45,13 @@ RESULTS = HERE.parents[1] / "sgpo_mini" / "results" / "against-trl.json"
 PROBLEMS, ROLLOUTS, GUIDED = 8, 12, 4
 BATCHES = 8  # of different problems, where lengths are the student's own
 # Other work on the machine makes threads that wait in a loop burn its time: both sides wait asleep.
-ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "no"}
+ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "no"}
+QUIET = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "PYTHONWARNINGS": "ignore"}
+QUIET |= {"HF_HUB_OFFLINE": "1"}
 WALL, CPU = 0, 1
 SIDES = {  # a row's name -> (what it is compared with, what it runs)
     "TRL GRPO": (None, {"trainer": "grpo"}),
+    "TRL GRPO, head as on a GPU": (None, {"trainer": "grpo", "compact": True}),
     "our GRPO": ("TRL GRPO", {"method": "grpo", "rollouts": (ROLLOUTS, 0)}),
     "our SGPO": ("TRL GRPO", {"method": "sgpo", "rollouts": (ROLLOUTS - GUIDED, GUIDED)}),
     "our SGPO, real rewards": (
@@ -56,7 +59,10 @@ SIDES = {  # a row's name -> (what it is compared with, what it runs)
         {"method": "sgpo", "rollouts": (ROLLOUTS - GUIDED, GUIDED), "real_rewards": True},
     ),
     "TRL full forward KL": (None, {"trainer": "sdft"}),
-    "our full forward KL": ("TRL full forward KL", {"method": "distillation"}),
+    "our full forward KL": (
+        "TRL full forward KL",
+        {"method": "distillation", "rollouts": (0, GUIDED)},
+    ),
     "transformers' generate": (None, {"method": "generate"}),
     "our decode": ("transformers' generate", {"method": "decode"}),
 }
@@ -71,6 +77,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=2, help="layers at the 152k vocabulary")
     parser.add_argument("--trl-micro-batch", type=int, default=0, help="0: all 96 at once")
     parser.add_argument("--cases", nargs="+", help="words in the names of the cases to measure")
+    parser.add_argument("--sides", nargs="+", help="words in the names of the sides to measure")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -89,53 +96,49 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace, folder: Path) -> dict:
-    build(folder / "wide", options.layers, options.hidden)
     shipped, wide = str(TINY_STUDENT), str(folder / "wide")
     short = 4 if options.quick else None
-    cases = [
-        # name, model, tokens, forced
-        ("shipped student, lengths forced", shipped, short or 24, True),
-        ("shipped student, its own lengths", shipped, short or MAX_NEW_TOKENS, False),
-        ("152k vocabulary, lengths forced", wide, short or 24, True),
-    ]
-    if options.cases:
-        cases = [case for case in cases if any(word in case[0] for word in options.cases)]
-    results = {
-        "command": "python tests/benchmarks/against_trl.py",
-        "machine": machine(),
-        "environment": ENVIRONMENT,
-        "rounds": options.rounds,
-        "cases": [],
+    cases = {  # name -> (model, tokens, forced)
+        "shipped student, lengths forced": (shipped, short or 24, True),
+        "shipped student, its own lengths": (shipped, short or MAX_NEW_TOKENS, False),
+        "152k vocabulary, lengths forced": (wide, short or 24, True),
     }
-    for name, model, tokens, forced in cases:
-        case = {"name": name, "tokens": tokens, "forced": forced, "problems": PROBLEMS}
-        case |= {"rollouts": ROLLOUTS, "rows": []}
-        results["cases"].append(case)
-        batches = [batch(step, forced) for step in range(1 if forced else BATCHES)]
-        base = {"model": model, "tokens": tokens, "forced": forced}
-        base |= {"no_token": AutoConfig.from_pretrained(model).vocab_size}
-        sides = ["TRL GRPO", "our GRPO", "our SGPO"]
-        if not forced:
-            sides.append("our SGPO, real rewards")
-        groups = [sides, ["transformers' generate", "our decode"]]
+    results = {"command": "python tests/benchmarks/against_trl.py", "machine": machine()}
+    results |= {"environment": ENVIRONMENT, "settings": {}, "cases": {}}
+    if (options.cases or options.sides) and options.out.exists():
+        results = json.loads(options.out.read_text())  # measured again is what was asked for
+    results["matrix_rate"] = matrix_rate(options.threads)
+    for name, (model, tokens, forced) in cases.items():
+        if not chosen([name], options.cases):
+            continue
+        if model == wide:
+            build(folder / "wide", options.layers, options.hidden)
+        case = results["cases"].setdefault(name, {"rows": {}})
+        case |= {"tokens": tokens, "forced": forced}
+        batches = [batch(step) for step in range(1 if forced else BATCHES)]
+        config = AutoConfig.from_pretrained(model)
+        job = {"model": model, "tokens": tokens, "forced": forced, "no_token": config.vocab_size}
+        steps = ["TRL GRPO", "our GRPO", "our SGPO"]
+        steps += ["our SGPO, real rewards"] * (not forced)
+        steps += ["TRL GRPO, head as on a GPU"] * (model == wide)
+        kl = ["TRL full forward KL", "our full forward KL"] * forced
+        for group in (steps, kl, ["transformers' generate", "our decode"]):
+            if group and chosen(group, options.sides):
+                for row in in_turn(group, job, batches, options, folder):
+                    results["settings"][row["name"]] = row.pop("settings", None)
+                    case["rows"][row["name"]] = row
         if forced:
-            groups.append(["TRL full forward KL", "our full forward KL"])
-        for group in groups:
-            measured = in_turn(group, base, batches, options, folder)
-            case["rows"] += measured
-        for row in case["rows"]:
-            if "settings" in row:
-                results.setdefault("settings", {})[row["name"]] = row.pop("settings")
-        if forced:
-            lengths = (case["rows"][1][kind] for kind in ("prompts", "guided_prompts"))
-            config = AutoConfig.from_pretrained(model)
-            case["arithmetic"] = arithmetic(config, *lengths, tokens)
+            row = next(row for row in case["rows"].values() if "guided_prompts" in row)
+            case["arithmetic"] = arithmetic(config, row["prompts"], row["guided_prompts"], tokens)
         print(f"{name}: measured", flush=True)
-    results["matrix_rate"] = matrix_rate(options)
     return results
 
 
-def batch(step: int, forced: bool) -> list[dict]:
+def chosen(names: list[str], words: list[str] | None) -> bool:
+    return not words or any(word in name for name in names for word in words)
+
+
+def batch(step: int) -> list[dict]:
     """Problems of mini-GSM's `train`, in the order in which a run with seed 0 draws them."""
     drawn = batch_of_step(make_problems("train"), PROBLEMS, seed=0, step=step)
     return [
@@ -154,9 +157,11 @@ def in_turn(
             trl = name.startswith("TRL")
             python, script = (options.trl_python, "trl") if trl else (sys.executable, "our")
             job = job_of(name, base, batches, options, folder)
-            worker = Process(python, HERE / f"{script}_worker.py", job, ENVIRONMENT)
+            worker = Process(python, HERE / f"{script}_worker.py", job, ENVIRONMENT | QUIET)
             workers[name] = stack.enter_context(worker)
-            rows[name] = {"name": name, **worker.started, "measures": []}
+        for name, worker in workers.items():
+            rows[name] = {"name": name, **worker.answer(), "measures": []}
+        for name, worker in workers.items():
             rows[name]["first"] = worker.ask(threads=max(options.threads))  # not counted
         for _ in range(options.rounds):
             for threads in options.threads:
@@ -213,16 +218,20 @@ def machine() -> dict:
     }
 
 
-def matrix_rate(options: argparse.Namespace) -> dict[str, float]:
-    """Operations a second of a large float32 matrix product, the best of many, by threads."""
+def matrix_rate(threads: list[int]) -> dict[str, float]:
+    """Operations a second of a large float32 matrix product, the best of many, by threads.
+
+    By CPU time, which other work on the machine disturbs less.
+    """
     job = {"method": "matrices", "model": str(TINY_STUDENT), "tokens": 1, "forced": False}
     job |= {"rollouts": (2, 0), "real_rewards": False, "batches": [[]]}
     rates = {}
-    with Process(sys.executable, HERE / "our_worker.py", job, ENVIRONMENT) as worker:
-        for threads in options.threads:
-            answers = [worker.ask(threads=threads) for _ in range(20)]
-            best = min(answer["seconds"]["step"][WALL] for answer in answers)
-            rates[str(threads)] = answers[0]["operations"] / best
+    with Process(sys.executable, HERE / "our_worker.py", job, ENVIRONMENT | QUIET) as worker:
+        worker.answer()
+        for count in threads:
+            answers = [worker.ask(threads=count) for _ in range(20)]
+            best = min(answer["seconds"]["step"][CPU] for answer in answers)
+            rates[str(count)] = answers[0]["operations"] * count / best
     return rates
 
 
@@ -263,21 +272,19 @@ def table(results: dict, clock: int) -> str:
     columns = ["threads", "rollout s", "update s", "step s", "÷ TRL: rollout", "update", "step"]
     columns += ["range", "tokens/s", "peak MiB", "above start", "÷ floor"]
     lines = []
-    for case in results["cases"]:
-        rows = {row["name"]: row for row in case["rows"]}
-        lines += ["", f"**{case['name']}** ({case['tokens']} tokens at most)", ""]
+    for name, case in results["cases"].items():
+        lines += ["", f"**{name}** ({case['tokens']} tokens at most)", ""]
         lines += [f"| {' | '.join(['', *columns])} |", f"|{' --- |' * (len(columns) + 1)}"]
-        for name, row in rows.items():
+        for side, row in case["rows"].items():
             for threads in sorted({measure["threads"] for measure in row["measures"]}):
-                cells = cells_of(results, case, rows, name, threads, clock)
-                lines.append(f"| {name} | {threads} | {' | '.join(cells)} |")
+                cells = cells_of(results, case, side, threads, clock)
+                lines.append(f"| {side} | {threads} | {' | '.join(cells)} |")
     return "\n".join(lines[1:])
 
 
-def cells_of(
-    results: dict, case: dict, rows: dict, name: str, threads: int, clock: int
-) -> list[str]:
+def cells_of(results: dict, case: dict, name: str, threads: int, clock: int) -> list[str]:
     """One line of the table behind the number of threads."""
+    rows = case["rows"]
     mine, other = times_of(rows[name], threads, clock), rows.get(SIDES[name][0])
     parts = ("rollout", "update", "step")
     cells = [f"{statistics.median(mine[part]):.3f}" if mine.get(part) else "" for part in parts]

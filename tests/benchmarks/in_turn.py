@@ -14,23 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-class Worker:
-    """The worker's end. What libraries print goes to standard error and disturbs no answer."""
-
+class Stopwatch:
     def __init__(self):
-        self._answers = os.fdopen(os.dup(1), "w")
-        os.dup2(2, 1)
-        self.job = json.loads(sys.stdin.readline())
         self.seconds = defaultdict(lambda: [0.0, 0.0])  # part of the work -> wall and CPU time
-
-    def requests(self) -> Iterator[dict]:
-        for line in sys.stdin:
-            self.seconds.clear()
-            yield json.loads(line)
-
-    def answer(self, **values) -> None:
-        answer = {"seconds": dict(self.seconds), **memory(), **values}
-        print(json.dumps(answer), file=self._answers, flush=True)
 
     @contextmanager
     def measured(self, part: str) -> Iterator[None]:
@@ -40,6 +26,25 @@ class Worker:
         times = self.seconds[part]
         times[0] += time.perf_counter() - wall
         times[1] += time.process_time() - cpu
+
+
+class Worker(Stopwatch):
+    """The worker's end. What libraries print goes to standard error and disturbs no answer."""
+
+    def __init__(self):
+        super().__init__()
+        self._answers = os.fdopen(os.dup(1), "w")
+        os.dup2(2, 1)
+        self.job = json.loads(sys.stdin.readline())
+
+    def requests(self) -> Iterator[dict]:
+        for line in sys.stdin:
+            self.seconds.clear()
+            yield json.loads(line)
+
+    def answer(self, **values) -> None:
+        answer = {"seconds": dict(self.seconds), **memory(), **values}
+        print(json.dumps(answer), file=self._answers, flush=True)
 
 
 def memory() -> dict[str, int]:
@@ -67,13 +72,17 @@ class Process:
         self._process = subprocess.Popen(
             self._command, stdin=pipe, stdout=pipe, text=True, env=environment
         )
-        self.started = self.ask(**job)  # what it tells about itself
+        self._send(job)
 
     def ask(self, **request) -> dict:
-        print(json.dumps(request), file=self._process.stdin, flush=True)
-        return self._answer()
+        self._send(request)
+        return self.answer()
 
-    def _answer(self) -> dict:
+    def _send(self, request: dict) -> None:
+        print(json.dumps(request), file=self._process.stdin, flush=True)
+
+    def answer(self) -> dict:
+        """What it has to say; once it has started, what it tells about itself."""
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"a worker has died: {' '.join(self._command)}")

@@ -10,7 +10,7 @@ tokens of TRL's first step).
 from itertools import chain, count, cycle
 
 import torch
-from in_turn import Worker, forget_peak
+from in_turn import Stopwatch, Worker, forget_peak
 from safetensors.torch import load_file
 from transformers import GenerationConfig
 
@@ -32,6 +32,7 @@ def main() -> None:
     student.model.eval()
     if job["forced"]:
         student.stop_ids = (job["no_token"],)
+        methods.sample = as_if_finished(methods.sample)
     batches = [[Problem(**problem) for problem in batch] for batch in job["batches"]]
     guided = job["method"] == "sgpo"
     config = Config(
@@ -42,9 +43,13 @@ def main() -> None:
         learning_rate=1e-12,  # the arithmetic of an update, and the same student in every round
         delta=None if job["method"] == "distillation" else Config.delta,
     )
-    work = {"grpo": a_step, "sgpo": a_step, "distillation": a_distillation}
-    work |= {"decode": a_decoding, "generate": a_decoding, "matrices": a_matrix_product}
-    do = work[job["method"]](worker, student, config, job)
+    work = {"distillation": a_distillation, "decode": a_decoding, "generate": a_decoding}
+    if job["method"] == "matrices":
+        do = a_matrix_product(worker)
+    elif job["method"] in work:
+        do = work[job["method"]](worker, student, config, job)
+    else:
+        do = a_step(worker, student, config, job["real_rewards"])
     forget_peak()
     worker.answer(
         parameters=sum(p.numel() for p in student.model.parameters()),
@@ -63,7 +68,18 @@ def optimizer_of(student: Student, config: Config) -> torch.optim.AdamW:
     return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
 
 
-def a_step(worker: Worker, student: Student, config: Config, job: dict):
+def as_if_finished(sample):
+    """Completions that are cut off by intention: no reward is lost for it."""
+
+    def finished(*args, **kwargs) -> Rollouts:
+        rollouts = sample(*args, **kwargs)
+        rollouts.truncated.fill_(False)
+        return rollouts
+
+    return finished
+
+
+def a_step(watch: Stopwatch, student: Student, config: Config, real_rewards: bool = False):
     """A step of GRPO or SGPO, as `training.train` takes it, without log and checkpoint."""
     optimizer, scaler = optimizer_of(student, config), gradient_scaler(student)
     step, drawn = count(), count()
@@ -72,28 +88,16 @@ def a_step(worker: Worker, student: Student, config: Config, job: dict):
         """The reward of both sides: every problem has a signal, and nothing has to be read."""
         return float(next(drawn) % 2 == 0)
 
-    reward = numeric_reward if job["real_rewards"] else every_second
-    if job["forced"]:  # cut off by intention: these may be right
-        methods.sample = as_if_finished(methods.sample)
-
     def do(batch: list[Problem]) -> dict:
         torch.manual_seed(next(step))
-        with worker.measured("step"):
-            with worker.measured("rollout"):
+        with watch.measured("step"):
+            with watch.measured("rollout"):
+                reward = numeric_reward if real_rewards else every_second
                 experience = methods.collect(student, batch, config, reward)
             _update(student, optimizer, scaler, experience, config)
         return {"sampled_tokens": experience.sampled_tokens, "work": work_done(experience)}
 
     return do
-
-
-def as_if_finished(sample):
-    def finished(*args, **kwargs) -> Rollouts:
-        rollouts = sample(*args, **kwargs)
-        rollouts.truncated.fill_(False)
-        return rollouts
-
-    return finished
 
 
 def work_done(experience: methods.Experience) -> dict[str, float]:
@@ -115,6 +119,28 @@ def work_done(experience: methods.Experience) -> dict[str, float]:
 def a_distillation(worker: Worker, student: Student, config: Config, job: dict):
     """Forward KL of the very tokens that TRL's trainer has sampled, the mean over trajectories."""
     optimizer, scaler = optimizer_of(student, config), gradient_scaler(student)
+    tokens: list = []
+
+    def do(batch: list[Problem]) -> dict:
+        if not tokens:
+            tokens.extend(tokens_of_trl(student, batch, job))
+        guided, autonomous, rollouts = tokens
+        with worker.measured("step"):
+            kl = strategy_kl(student, guided, autonomous, rollouts)
+            loss = distillation_loss(kl, rollouts.mask, config.delta).mean()
+            loss.backward()
+            scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_(student.model.parameters(), config.max_grad_norm)
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+        return {"loss": loss.item(), "sampled_tokens": int(rollouts.mask.sum())}
+
+    return do
+
+
+def tokens_of_trl(student: Student, batch: list[Problem], job: dict) -> tuple:
+    """(guided prompts, autonomous prompts, rollouts) of the first step of TRL's trainer."""
     saved = load_file(job["saved"])
     ids, inside = saved["prompt_ids"], saved["prompt_mask"].bool()
     autonomous = [row[kept].tolist() for row, kept in zip(ids, inside, strict=True)]
@@ -129,23 +155,9 @@ def a_distillation(worker: Worker, student: Student, config: Config, job: dict):
     rows = torch.arange(len(autonomous)).repeat_interleave(size)
     mask = saved["completion_mask"].float()
     rollouts = Rollouts(rows, saved["completion_ids"], mask, mask[:, 0] == 2, [""] * len(rows))
-    problems = [Problem(**problem) for problem in job["batches"][0]]
-    if autonomous != [student.prompt_ids(p.question) for p in problems]:
+    if autonomous != [student.prompt_ids(p.question) for p in batch]:
         raise RuntimeError("TRL has read other prompts")
-
-    def do(batch: list[Problem]) -> dict:
-        with worker.measured("step"):
-            kl = strategy_kl(student, guided, autonomous, rollouts)
-            loss = distillation_loss(kl, rollouts.mask, config.delta).mean()
-            loss.backward()
-            scaler.unscale_(optimizer)
-            torch.nn.utils.clip_grad_norm_(student.model.parameters(), config.max_grad_norm)
-            scaler.step(optimizer)
-            scaler.update()
-            optimizer.zero_grad()
-        return {"loss": loss.item(), "sampled_tokens": int(mask.sum())}
-
-    return do
+    return guided, autonomous, rollouts
 
 
 def a_decoding(worker: Worker, student: Student, config: Config, job: dict):
@@ -197,14 +209,14 @@ def a_decoding(worker: Worker, student: Student, config: Config, job: dict):
     return do
 
 
-def a_matrix_product(worker: Worker, student: Student, config: Config, job: dict):
+def a_matrix_product(worker: Worker):
     """What the machine can multiply at best: the floor's rate."""
-    left, right = torch.randn(2, 2048, 2048).unbind()
+    left, right = torch.randn(2, 1024, 1024).unbind()
 
     def do(batch: list[Problem]) -> dict:
         with worker.measured("step"):
             left @ right
-        return {"operations": 2 * 2048**3}
+        return {"operations": 2 * 1024**3}
 
     return do
 

@@ -1,15 +1,16 @@
 """TRL's side of `against_trl.py`: one training step a request. Runs in TRL's own environment.
 
-Reads the job as JSON: `trainer` (grpo, sdft), `model` (a folder),
-`problems` (the chat messages of each prompt, and its strategy for sdft), `problems_a_step`,
-`rollouts` a problem,
-`tokens` (the limit), `forced` (run to the limit: no stop token is known), `micro_batch` and `saved`
-(for sdft: a file for the tokens of the first step).
+Reads the job as JSON: `trainer` (grpo, sdft), `model` (a folder), `problems` (the chat messages of
+each prompt, and its strategy for sdft), `problems_a_step`, `rollouts` a problem, `tokens` (the
+limit), `forced` (run to the limit: no stop token is known, `no_token` is none), `micro_batch` (0:
+all completions at once), `compact` (the LM head reads completions alone, which TRL does on a GPU
+only) and `saved` (for sdft: a file for the tokens of the first step).
 """
 
 import tempfile
 
 import torch
+import trl.trainer.utils
 from datasets import Dataset
 from in_turn import Worker, forget_peak
 from safetensors.torch import save_file
@@ -52,6 +53,8 @@ def every_second(completions, **columns) -> list[float]:
 
 def main() -> None:
     worker = Worker()
+    if worker.job.get("compact"):  # as on a GPU with Triton: no logits of prompts
+        trl.trainer.utils._use_triton = lambda device: True
     job = worker.job
     with tempfile.TemporaryDirectory() as folder:
         trainer, settings = build(job, folder)
