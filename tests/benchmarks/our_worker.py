@@ -3,7 +3,8 @@
 Reads the job as JSON: `method` (grpo, sgpo, distillation, decode,
 generate or matrices), `model` (a folder), `batches` of problems (one after the other, again and
 again), `rollouts` a problem (autonomous, guided), `tokens` (the limit), `forced` (run to the limit:
-no stop token is known, `no_token` is none), `real_rewards`, and `saved` (for distillation: the
+no stop token is known, `no_token` is none), `real_rewards`, `again` (equal completions are computed
+one by one) and `saved` (for distillation: the
 tokens of TRL's first step).
 """
 
@@ -33,6 +34,8 @@ def main() -> None:
     if job["forced"]:
         student.stop_ids = (job["no_token"],)
         methods.sample = as_if_finished(methods.sample)
+    if job.get("again"):
+        Rollouts.distinct = lambda self: (self, torch.arange(len(self.rows)))
     batches = [[Problem(**problem) for problem in batch] for batch in job["batches"]]
     guided = job["method"] == "sgpo"
     config = Config(
@@ -125,7 +128,7 @@ def a_distillation(worker: Worker, student: Student, config: Config, job: dict):
         if not tokens:
             tokens.extend(tokens_of_trl(student, batch, job))
         guided, autonomous, rollouts = tokens
-        with worker.measured("step"):
+        with worker.measured("update"):
             kl = strategy_kl(student, guided, autonomous, rollouts)
             loss = distillation_loss(kl, rollouts.mask, config.delta).mean()
             loss.backward()
@@ -181,7 +184,7 @@ def a_decoding(worker: Worker, student: Student, config: Config, job: dict):
         rows = torch.arange(len(prompts)).repeat_interleave(sum(job["rollouts"]))
         cache, ids, mask = _prefill(student, prompts)
         torch.manual_seed(next(step))
-        with worker.measured("step"):
+        with worker.measured("rollout"):
             if job["method"] == "decode":
                 tokens, _ = decode(
                     student,
