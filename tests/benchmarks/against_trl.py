@@ -12,8 +12,8 @@ by a stop token that does not exist; the shipped student is measured with its ow
 Every second completion is right, so that no problem lacks a signal and no rollout can be left out;
 what real rewards leave out is a row of its own, and so is our step without its habit of computing
 equal completions once. "TRL GRPO, head on completions" is kinder than TRL is on a CPU, where its
-fused head computes logits of the prompts as well: at 152k that row is the one compared with. Writes sgpo_mini/results/against-trl.json, prints
-its table.
+fused head computes logits of the prompts as well: at 152k that row is the one compared with.
+Writes sgpo_mini/results/against-trl.json and prints its table.
 
 `--quick` tries everything in a minute. `--table` prints the table of the file again.
 """

@@ -1,11 +1,10 @@
 """Our side of `against_trl.py`: one training step, or a part of it, a request.
 
-Reads the job as JSON: `method` (grpo, sgpo, distillation, decode,
-generate or matrices), `model` (a folder), `batches` of problems (one after the other, again and
-again), `rollouts` a problem (autonomous, guided), `tokens` (the limit), `forced` (run to the limit:
-no stop token is known, `no_token` is none), `real_rewards`, `again` (equal completions are computed
-one by one) and `saved` (for distillation: the
-tokens of TRL's first step).
+Reads the job as JSON: `method` (grpo, sgpo, distillation, decode, generate or matrices), `model` (a
+folder), `batches` of problems (one after the other, again and again), `rollouts` a problem
+(autonomous, guided), `tokens` (the limit), `forced` (run to the limit: no stop token is known,
+`no_token` is none), `real_rewards`, `again` (equal completions are computed one by one) and `saved`
+(for distillation: the tokens of TRL's first step).
 """
 
 from itertools import chain, count, cycle
