@@ -58,10 +58,9 @@ def decode(
             past_key_values=cache,
             use_cache=True,
         )
-        logits = student.head(states[:, -1])  # (B', V), in float32 before the division
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        logits = student.head(states[:, -1])  # (B', V)
         if temperature > 0:
-            logits = logits / temperature
+            logits = tempered(logits, temperature)
             entropies[going, length] = token_entropy(logits)
             token = draw(logits, uniform[going, length], top_p)
         else:
@@ -75,6 +74,16 @@ def decode(
             going, token, position = going[stay], token[stay], position[stay]
             mask, ended = mask[stay], ended[stay]
     return tokens[:, :length], entropies[:, :length]
+
+
+def tempered(logits: Tensor, temperature: float) -> Tensor:
+    """Logits of any shape divided by a temperature above 0, in float32 at least.
+
+    They are raised first: in half precision the division would round. At temperature 1 nothing is
+    divided, for the quotients would be a copy of all logits.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return logits if temperature == 1 else logits / temperature
 
 
 def draw(logits: Tensor, uniform: Tensor, top_p: float = 1.0) -> Tensor:

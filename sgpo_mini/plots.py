@@ -5,9 +5,11 @@ They leave matplotlib's global state alone, need no display, and suit colour-bli
 
 import math
 import re
+from statistics import median
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from .evaluation import confidence_interval
@@ -262,6 +264,39 @@ def reward_verdicts(
     axes.set_xlabel("what should be paid, and what each reward pays")
     axes.axhline(rows - 0.2, color=GREY, lw=0.8)
     axes.set_title(title)
+    return figure
+
+
+@own_style
+def cost_growth(
+    costs: dict[str, dict[str, list[tuple[int, list[float]]]]], label: str = "seconds"
+) -> Figure:
+    """How the cost of a step grows with one size at a time, a panel each: rollout and update by
+    size, the median over repetitions (line) and their range (bar), both axes logarithmic; dotted:
+    growth in proportion. costs[size][part]: pairs of a value and its measurements."""
+    figure = Figure((8, 3.2 * math.ceil(len(costs) / 2) + 0.4))
+    panels = figure.subplots(math.ceil(len(costs) / 2), 2, squeeze=False).flatten()
+    parts = dict.fromkeys(part for panel in costs.values() for part in panel)
+    looks = dict(zip(parts, ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (RED, "D")), strict=False))
+    for axes, (size, panel) in zip(panels, costs.items(), strict=False):
+        for part, points in panel.items():
+            color, marker = looks[part]
+            values, measured = zip(*sorted(points), strict=True)
+            middle = [median(seconds) for seconds in measured]
+            low, high = zip(*((min(row), max(row)) for row in measured), strict=True)
+            axes.vlines(values, low, high, color=color, lw=1.6, alpha=0.6)
+            axes.plot(values, middle, color=color, marker=marker, lw=2, ms=6, label=part)
+            proportion = [middle[0] * value / values[0] for value in values]
+            axes.plot(values, proportion, ":", color=color, lw=1.2, scalex=False, scaley=False)
+        axes.set(xscale="log", yscale="log", xlabel=size, ylabel=label, title=f"By {size}")
+        axes.set_xticks(values, [f"{value:,}" for value in values], minor=False)
+        axes.set_xticks([], minor=True)
+    for axes in panels[len(costs) :]:
+        axes.remove()
+    handles = {line.get_label(): line for line in panels[0].lines if line.get_label() in parts}
+    dotted = Line2D([], [], ls=":", color=GREY)
+    names = [*handles, "in proportion"]
+    figure.legend([*handles.values(), dotted], names, loc="outside lower center", ncols=4)
     return figure
 
 

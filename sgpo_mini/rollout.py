@@ -13,15 +13,16 @@ import torch
 from torch import Tensor
 from transformers import Cache
 
-from .decoding import decode
+from .decoding import decode, tempered
 from .losses import forward_kl, in_chunks, reverse_kl, token_logps
 from .problems import Problem, Reward
 from .student import Student
 
 Prompt = Sequence[int]  # token ids
 
-# The logits of one chunk hold at most this many numbers (256 MiB in float32).
-_CHUNK_NUMBERS = 2**26
+# The logits of one chunk hold at most this many numbers (256 MiB in float32), on a CPU fewer
+# (32 MiB): there, larger pieces of memory are not used again but fetched anew, and cleared.
+_CHUNK_NUMBERS, _CHUNK_NUMBERS_ON_CPU = 2**26, 2**23
 
 
 @dataclass
@@ -153,9 +154,7 @@ def score(
 
     def compute(states: Tensor, tokens: Tensor) -> Tensor:
         logits = student.head(states)  # (n, V)
-        # Raised before the division, as in sampling: in half precision it would round.
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
-        return token_logps(logits, tokens)
+        return token_logps(tempered(logits, temperature), tokens)
 
     with student.autocast():
         states = completion_states(student, prompts, distinct)  # (N, H)
@@ -296,7 +295,9 @@ def micro_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
 
 
 def chunk_size(student: Student) -> int:
-    return max(_CHUNK_NUMBERS // student.causal_model.config.get_text_config().vocab_size, 1)
+    on_cpu = student.device.type == "cpu"
+    numbers = min(_CHUNK_NUMBERS, _CHUNK_NUMBERS_ON_CPU) if on_cpu else _CHUNK_NUMBERS
+    return max(numbers // student.causal_model.config.get_text_config().vocab_size, 1)
 
 
 def _unflatten(values: Tensor, inside: Tensor) -> Tensor:

@@ -62,7 +62,15 @@ GROUPS = {  # rewards and advantages of a group
 }
 SHARES = [(0.0, 0.0), (1.0, 0.0), (0.2, 0.6), (0.5, 0.9)]
 
+COSTS = {
+    "problems": {"rollout": [(4, [0.4, 0.2, 0.3]), (2, [0.1])], "update": [(2, [0.2]), (4, [0.9])]},
+    "rollouts": {"rollout": [(6, [0.1]), (12, [0.2])], "update": [(6, [0.2]), (12, [0.4])]},
+    "tokens": {"rollout": [(8, [0.1]), (64, [0.8])], "update": [(8, [0.2]), (64, [1.2])]},
+    "vocabulary": {"rollout": [(500, [0.1]), (150_000, [9.0])], "update": [(500, [0.2])]},
+}
+
 DRAWINGS = {
+    "cost_growth": lambda: plots.cost_growth(COSTS),
     "next_token_shift": lambda: plots.next_token_shift(*SHIFT),
     "two_fits": lambda: plots.two_fits(*FITS),
     "bands_by_step": lambda: comparison_plots.bands_by_step(BANDS, "entropy"),
@@ -131,6 +139,21 @@ def test_title_labels_and_caption(name):
         assert any(axes.get_title(loc="left") for axes in figure.axes)
     if name not in ("method_picture", "token_kl_strip"):
         assert figure.axes[-1].get_xlabel()
+
+
+def test_cost_growth_has_a_panel_a_size_with_the_median_the_range_and_proportion():
+    figure = plots.cost_growth(COSTS)
+    assert [axes.get_xlabel() for axes in figure.axes] == list(COSTS)
+    axes = figure.axes[0]
+    rollout, proportion, update, _ = axes.lines
+    assert list(rollout.get_xdata()) == [2, 4] and list(rollout.get_ydata()) == [0.1, 0.3]
+    assert list(proportion.get_ydata()) == [0.1, 0.2]
+    assert list(update.get_ydata()) == [0.2, 0.9]
+    bars = axes.collections[0].get_segments()
+    assert [list(bar[:, 1]) for bar in bars] == [[0.1, 0.1], [0.2, 0.4]]
+    assert axes.get_xscale() == axes.get_yscale() == "log"
+    assert legend_texts(figure) == ["rollout", "update", "in proportion"]
+    assert len(plots.cost_growth({"problems": COSTS["problems"]}).axes) == 1
 
 
 def test_no_display_and_no_global_state(tmp_path):

@@ -10,7 +10,7 @@ from plain_decoding import generate
 from torch import Tensor
 
 from sgpo_mini import rollout
-from sgpo_mini.decoding import draw
+from sgpo_mini.decoding import draw, tempered
 from sgpo_mini.losses import token_entropy
 from sgpo_mini.problems import Problem
 from sgpo_mini.rollout import Rollouts, completion_states, rewards_of, sample, score, strategy_kl
@@ -549,6 +549,23 @@ def test_no_chunk_of_logits_is_larger_than_the_limit(monkeypatch):
     objective(student, "score", rollouts).backward()
     objective(student, "strategy_kl", rollouts).backward()
     assert max(sizes) == 2 * vocabulary
+
+
+def test_a_chunk_is_smaller_on_a_cpu_but_holds_at_least_one_token(monkeypatch):
+    student = make_student()
+    vocabulary = student.model.config.vocab_size
+    assert rollout.chunk_size(student) == 2**23 // vocabulary
+    monkeypatch.setattr(Student, "device", torch.device("cuda"))
+    assert rollout.chunk_size(student) == 2**26 // vocabulary
+    monkeypatch.setattr(rollout, "_CHUNK_NUMBERS", 1)
+    assert rollout.chunk_size(student) == 1
+
+
+def test_a_temperature_of_1_copies_no_logits_and_half_precision_is_raised_first():
+    logits = torch.tensor([[1.0, 3.0]])
+    assert tempered(logits, 1.0) is logits
+    half = tempered(logits.bfloat16(), 3.0)
+    assert half.dtype == torch.float32 and half.equal(logits / 3.0)
 
 
 @pytest.mark.parametrize("plain_head, size", [(True, 32), (False, None)])

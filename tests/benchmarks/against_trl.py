@@ -1,0 +1,336 @@
+"""A step of GRPO and SGPO beside TRL's GRPOTrainer, and our KL beside TRL's self-distillation.
+
+    python3 -m venv /opt/trl
+    /opt/trl/bin/pip install torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu
+    /opt/trl/bin/pip install trl==1.16.0 transformers==5.23.0
+    SGPO_TOKENIZER_DIR=... python tests/benchmarks/against_trl.py --trl-python /opt/trl/bin/python
+
+Same weights, prompts, rollouts, completion lengths, rewards, float32 and threads; each side in a
+process of its own, the two in turn. Two students: the shipped one, and random weights of Qwen2's
+architecture with the tokenizer in SGPO_TOKENIZER_DIR (Qwen2.5's: 152k tokens). Lengths are forced
+by a stop token that does not exist; the shipped student is measured with its own lengths too.
+Every second completion is right, so that no problem lacks a signal and no rollout can be left out;
+what real rewards leave out is a row of its own, and so is our step without its habit of computing
+equal completions once. "TRL GRPO, head on completions" is kinder than TRL is on a CPU, where its
+fused head computes logits of the prompts as well: at 152k that row is the one compared with.
+Writes sgpo_mini/results/against-trl.json and prints its table.
+
+`--quick` tries everything in a minute. `--table` prints the table of the file again.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+from contextlib import ExitStack
+from itertools import chain
+from operator import truediv
+from pathlib import Path
+
+import torch
+import transformers
+from in_turn import Process
+from real_shape import build
+from transformers import AutoConfig, PretrainedConfig
+
+from sgpo_mini.make_tiny import MAX_NEW_TOKENS
+from sgpo_mini.mini_gsm import make_problems
+from sgpo_mini.strategies import autonomous_prompt
+from sgpo_mini.student import TINY_STUDENT
+from sgpo_mini.training import batch_of_step
+
+HERE = Path(__file__).parent
+RESULTS = HERE.parents[1] / "sgpo_mini" / "results" / "against-trl.json"
+PROBLEMS, ROLLOUTS, GUIDED = 8, 12, 4
+BATCHES = 8  # of different problems, where lengths are the student's own
+# Other work on the machine makes threads that wait in a loop burn its time: both sides wait asleep.
+ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "no"}
+QUIET = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "PYTHONWARNINGS": "ignore"}
+QUIET |= {"HF_HUB_OFFLINE": "1"}
+WALL, CPU = 0, 1
+TRL, KINDER = "TRL GRPO", "TRL GRPO, head on completions"
+SIDES = {  # a row's name -> (what it is compared with, the first that was measured; what it runs)
+    TRL: ((), {"trainer": "grpo"}),
+    KINDER: ((), {"trainer": "grpo", "compact": True}),
+    "our GRPO": ((KINDER, TRL), {"method": "grpo", "rollouts": (ROLLOUTS, 0)}),
+    "our GRPO, equals computed again": (
+        (KINDER, TRL),
+        {"method": "grpo", "rollouts": (ROLLOUTS, 0), "again": True},
+    ),
+    "our SGPO": (
+        (KINDER, TRL),
+        {"method": "sgpo", "rollouts": (ROLLOUTS - GUIDED, GUIDED)},
+    ),
+    "our SGPO, real rewards": (
+        (KINDER, TRL),
+        {"method": "sgpo", "rollouts": (ROLLOUTS - GUIDED, GUIDED), "real_rewards": True},
+    ),
+    "TRL full forward KL": ((), {"trainer": "sdft"}),
+    "our full forward KL": (
+        ("TRL full forward KL",),
+        {"method": "distillation", "rollouts": (0, GUIDED)},
+    ),
+    "transformers' generate": ((), {"method": "generate"}),
+    "our decode": (("transformers' generate",), {"method": "decode"}),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trl-python", default="/opt/trl/bin/python")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--hidden", type=int, default=128, help="width at the 152k vocabulary")
+    parser.add_argument("--layers", type=int, default=2, help="layers at the 152k vocabulary")
+    parser.add_argument("--trl-micro-batch", type=int, default=0, help="0: all 96 at once")
+    parser.add_argument("--cases", nargs="+", help="words in the names of the cases to measure")
+    parser.add_argument("--sides", nargs="+", help="words in the names of the sides to measure")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.hidden, options.layers, options.threads = 1, 64, 1, [2]
+    if not options.table:
+        with tempfile.TemporaryDirectory() as folder:
+            results = measure(options, Path(folder))
+        if not options.quick:
+            options.out.write_text(json.dumps(results, indent=1) + "\n")
+    else:
+        results = json.loads(options.out.read_text())
+    for clock, name in ((WALL, "wall seconds"), (CPU, "CPU seconds of all threads")):
+        print(f"\n{name}\n\n{table(results, clock)}")
+
+
+def measure(options: argparse.Namespace, folder: Path) -> dict:
+    shipped, wide = str(TINY_STUDENT), str(folder / "wide")
+    short = 4 if options.quick else None
+    cases = {  # name -> (model, tokens, forced)
+        "shipped student, lengths forced": (shipped, short or 24, True),
+        "shipped student, its own lengths": (shipped, short or MAX_NEW_TOKENS, False),
+        "152k vocabulary, lengths forced": (wide, short or 12, True),
+    }
+    results = {"command": "python tests/benchmarks/against_trl.py", "machine": machine()}
+    results |= {"environment": ENVIRONMENT, "settings": {}, "cases": {}}
+    if (options.cases or options.sides) and options.out.exists():
+        results = json.loads(options.out.read_text())  # measured again is what was asked for
+    results["matrix_rate"] = matrix_rate(options.threads)
+    for name, (model, tokens, forced) in cases.items():
+        if not chosen([name], options.cases):
+            continue
+        if model == wide:
+            build(folder / "wide", options.layers, options.hidden)
+        case = results["cases"].setdefault(name, {"rows": {}})
+        case |= {"tokens": tokens, "forced": forced}
+        batches = [batch(step) for step in range(1 if forced else BATCHES)]
+        config = AutoConfig.from_pretrained(model)
+        job = {"model": model, "tokens": tokens, "forced": forced, "no_token": config.vocab_size}
+        steps = [TRL, "our GRPO", "our SGPO"]
+        if forced:
+            steps.append("our GRPO, equals computed again")
+        else:
+            steps.append("our SGPO, real rewards")
+        if model == wide:  # on a CPU, TRL computes logits of the prompts too, and throws them away
+            steps.append(KINDER)
+        kl = ["TRL full forward KL", "our full forward KL"] * forced
+        for group in (steps, kl, ["transformers' generate", "our decode"]):
+            if group and chosen(group, options.sides):
+                for row in in_turn(group, job, batches, options, folder):
+                    results["settings"][row["name"]] = row.pop("settings", None)
+                    case["rows"][row["name"]] = row
+        if forced:
+            row = next(row for row in case["rows"].values() if "guided_prompts" in row)
+            case["arithmetic"] = arithmetic(config, row["prompts"], row["guided_prompts"], tokens)
+        print(f"{name}: measured", flush=True)
+    return results
+
+
+def chosen(names: list[str], words: list[str] | None) -> bool:
+    return not words or any(word in name for name in names for word in words)
+
+
+def batch(step: int) -> list[dict]:
+    """Problems of mini-GSM's `train`, in the order in which a run with seed 0 draws them."""
+    drawn = batch_of_step(make_problems("train"), PROBLEMS, seed=0, step=step)
+    return [
+        {"id": p.id, "question": p.question, "answer": p.answer, "strategy": p.strategy}
+        for p in drawn
+    ]
+
+
+def in_turn(
+    names: list[str], base: dict, batches: list, options: argparse.Namespace, folder: Path
+) -> list[dict]:
+    """Every side in a process of its own, one step of each, round after round."""
+    with ExitStack() as stack:
+        workers, rows = {}, {}
+        for name in names:
+            trl = name.startswith("TRL")
+            python, script = (options.trl_python, "trl") if trl else (sys.executable, "our")
+            job = job_of(name, base, batches, options, folder)
+            worker = Process(python, HERE / f"{script}_worker.py", job, ENVIRONMENT | QUIET)
+            workers[name] = stack.enter_context(worker)
+        for name, worker in workers.items():
+            rows[name] = {"name": name, **worker.answer(), "measures": []}
+        for name, worker in workers.items():
+            rows[name]["first"] = worker.ask(threads=max(options.threads))  # not counted
+        for round_ in range(options.rounds):
+            for threads in options.threads:
+                load = os.getloadavg()[0]
+                for name, worker in workers.items():
+                    if name == TRL and KINDER in names and round_:
+                        continue  # it takes minutes, and is not what the others are compared with
+                    answer = worker.ask(threads=threads)
+                    rows[name]["peak_memory"] = answer.pop("peak_memory")
+                    rows[name]["measures"].append({"threads": threads, "load": load, **answer})
+    check_equal_work(rows)
+    for row in rows.values():  # of the prompts their lengths are enough for the file
+        for kind in {"prompts", "guided_prompts"} & row.keys():
+            row[kind] = [len(ids) for ids in row[kind]]
+    return list(rows.values())
+
+
+def job_of(name: str, base: dict, batches: list, options: argparse.Namespace, folder: Path) -> dict:
+    """What a worker is told. TRL's gets chat messages, ours problems: the same text."""
+    job = {**base, **SIDES[name][1], "saved": str(folder / "tokens.safetensors")}
+    if "trainer" not in job:
+        return {"rollouts": (ROLLOUTS, 0), "real_rewards": False, "batches": batches, **job}
+    job["rollouts"] = GUIDED if job["trainer"] == "sdft" else ROLLOUTS
+    job |= {"micro_batch": options.trl_micro_batch, "problems_a_step": PROBLEMS}
+    job["problems"] = [
+        {
+            "prompt": autonomous_prompt(problem["question"]),
+            "strategy": problem["strategy"],
+        }
+        for problem in chain.from_iterable(batches)
+    ]
+    return job
+
+
+def check_equal_work(rows: dict[str, dict]) -> None:
+    """Both sides must have done the same, or the comparison says nothing."""
+    prompts = {json.dumps(row["prompts"]) for row in rows.values() if "prompts" in row}
+    if len(prompts) > 1:
+        raise RuntimeError("the two sides have read other prompts")
+    if "our full forward KL" in rows:
+        ours, theirs = (row["first"]["loss"] for row in reversed(rows.values()))
+        if abs(ours - theirs) > 1e-5:
+            raise RuntimeError(f"forward KL is {ours} here and {theirs} in TRL")
+
+
+def machine() -> dict:
+    names = [
+        line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
+    ]
+    return {
+        "processor": names[0].split(":")[1].strip() if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def matrix_rate(threads: list[int]) -> dict[str, float]:
+    """Operations a second of a large float32 matrix product, the best of many, by threads.
+
+    By CPU time, which other work on the machine disturbs less.
+    """
+    job = {"method": "matrices", "model": str(TINY_STUDENT), "tokens": 1, "forced": False}
+    job |= {"rollouts": (2, 0), "real_rewards": False, "batches": [[]]}
+    rates = {}
+    with Process(sys.executable, HERE / "our_worker.py", job, ENVIRONMENT | QUIET) as worker:
+        worker.answer()
+        for count in threads:
+            answers = [worker.ask(threads=count) for _ in range(20)]
+            best = min(answer["seconds"]["step"][CPU] for answer in answers)
+            rates[str(count)] = answers[0]["operations"] * count / best
+    return rates
+
+
+def arithmetic(config: PretrainedConfig, prompts: list[int], guided: list[int], new: int) -> dict:
+    """Operations that a step can't do without, were every product as fast as the machine's best.
+
+    prompts, guided: tokens of each problem's two prompts, new: of every completion. A prompt is
+    read once, and the backward pass costs twice the forward pass. Nothing but matrix products.
+    """
+    width, layers = config.hidden_size, config.num_hidden_layers
+    size = getattr(config, "head_dim", None) or width // config.num_attention_heads
+    queries, keys = config.num_attention_heads * size, config.num_key_value_heads * size
+    weights = layers * width * (2 * queries + 2 * keys + 3 * config.intermediate_size)
+
+    def read(count: int, before: int = 0, head: bool = True) -> int:
+        """Operations of `count` tokens behind others; head: each predicts its next."""
+        attended = count * before + count * (count + 1) // 2
+        operations = 2 * count * weights + 4 * attended * layers * queries
+        return operations + 2 * count * width * config.vocab_size * head
+
+    def group(lengths: list[int], size: int) -> int:
+        """Operations of `size` completions of every prompt."""
+        before = (length - 1 for length in lengths)  # the last token predicts the first
+        return sum(read(n, head=False) + size * read(new, n) for n in before)
+
+    rivals, targets = GUIDED // 2, 1  # of a problem, with every second completion right
+    grpo = {"rollout": group(prompts, ROLLOUTS), "update": 3 * group(prompts, ROLLOUTS)}
+    alone = ROLLOUTS - GUIDED
+    sgpo = {
+        "rollout": group(prompts, alone) + group(guided, GUIDED) + group(prompts, rivals),
+        "update": 3 * group(prompts, alone) + group(guided, targets) + 3 * group(prompts, targets),
+    }
+    return {"our GRPO": grpo, "TRL GRPO": grpo, "our SGPO": sgpo}
+
+
+def table(results: dict, clock: int) -> str:
+    """Medians over rounds; each ratio is the median of the rounds' ratios."""
+    columns = ["threads", "rollout s", "update s", "step s", "÷ TRL: rollout", "update", "step"]
+    columns += ["range", "tokens/s", "peak MiB", "above start", "÷ floor"]
+    lines = []
+    for name, case in results["cases"].items():
+        lines += ["", f"**{name}** ({case['tokens']} tokens at most)", ""]
+        lines += [f"| {' | '.join(['', *columns])} |", f"|{' --- |' * (len(columns) + 1)}"]
+        for side, row in case["rows"].items():
+            for threads in sorted({measure["threads"] for measure in row["measures"]}):
+                cells = cells_of(results, case, side, threads, clock)
+                lines.append(f"| {side} | {threads} | {' | '.join(cells)} |")
+    return "\n".join(lines[1:])
+
+
+def cells_of(results: dict, case: dict, name: str, threads: int, clock: int) -> list[str]:
+    """One line of the table behind the number of threads."""
+    row, rivals = case["rows"][name], [rival for rival in SIDES[name][0] if rival in case["rows"]]
+    mine = times_of(row, threads, clock)
+    theirs = times_of(case["rows"][rivals[0]], threads, clock) if rivals else {}
+    parts = ("rollout", "update", "step")
+    cells = [f"{statistics.median(mine[part]):.3f}" if part in mine else "" for part in parts]
+    ratios = {part: list(map(truediv, mine[part], theirs[part])) for part in mine if part in theirs}
+    cells += [f"{statistics.median(ratios[part]):.2f}" if part in ratios else "" for part in parts]
+    last = list(ratios.values())[-1:]  # of the step, or of the only part
+    cells += [f"{min(row):.2f} to {max(row):.2f}" for row in last] or [""]
+    tokens = [m["sampled_tokens"] for m in row["measures"] if m["threads"] == threads]
+    rates = map(truediv, tokens, mine.get("rollout", []))
+    cells.append(f"{statistics.median(rates):,.0f}" if "rollout" in mine else "")
+    cells += [
+        f"{size / 2**20:,.0f}" for size in (row["peak_memory"], row["peak_memory"] - row["memory"])
+    ]
+    least = case.get("arithmetic", {}).get(name)
+    if not least:
+        return [*cells, ""]
+    floor = sum(least.values()) / results["matrix_rate"][str(threads)]
+    floor *= threads if clock == CPU else 1
+    return [*cells, f"{statistics.median(mine['step']) / floor:.1f}"]
+
+
+def times_of(row: dict, threads: int, clock: int) -> dict[str, list[float]]:
+    """Seconds of every round by part, in order; the update is what the rollout leaves of a step."""
+    seconds = [m["seconds"] for m in row["measures"] if m["threads"] == threads]
+    times = {part: [one[part][clock] for one in seconds] for part in sorted(seconds[0])}
+    if "step" in times:
+        times["update"] = [a - b for a, b in zip(times["step"], times["rollout"], strict=True)]
+    return {part: times[part] for part in ("rollout", "update", "step") if part in times}
+
+
+if __name__ == "__main__":
+    main()
