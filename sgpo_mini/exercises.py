@@ -6,8 +6,11 @@ is right is asked of the package's own functions.
 """
 
 import math
+import random
+import re
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from dataclasses import replace
 from functools import wraps
 from io import StringIO
 
@@ -23,7 +26,9 @@ from .losses import (
     token_logps,
 )
 from .mini_gsm import make_problems
-from .problems import is_correct
+from .problems import Problem, is_correct
+from .step_forms import read_operations
+from .strategies import Strategy, leaks
 
 Check = Callable[[Callable], bool]
 
@@ -520,3 +525,73 @@ def check_clipped_gradient(function: Callable) -> str:
         if not abs(number - expected) < 1e-4:
             raise _Wrong(f"{call} returned {number:.4g}, not {expected + 0:.4g}; {hint}")
     return "nothing once a token has moved far enough, and always a way back"
+
+
+PEARS = Problem(
+    "pears",
+    "Omar picks 6 baskets of 12 pears each. He gives 16 pears to a school and packs the rest in "
+    "bags of 8 pears. How many bags does he fill?",
+    "7",
+)
+
+
+@_check
+def check_own_strategy(function: Callable) -> str:
+    """Exercise: a strategy for the story PEARS in the form of `Strategy.text`, `f(question)`."""
+    call = "f(question)"
+    text = _answer(function, call, PEARS.question)
+    if not isinstance(text, (str, Strategy)):
+        raise _Wrong(f"{call} returned {_short(text)}, which is no text")
+    try:
+        strategy = text if isinstance(text, Strategy) else Strategy.parse(text)
+    except ValueError as error:
+        raise _Wrong(str(error)) from None
+    if found := leaks(strategy, PEARS):
+        told = ", ".join(found)
+        raise _Wrong(f"it gives {told} away; say what a number stands for, not the number")
+    if named := re.search(r"(?i)\b(?:omar|pears?)\b", strategy.text):
+        raise _Wrong(f"it names {named[0]!r}; it is to serve every problem of this kind")
+    operations, right = read_operations(strategy), ("multiply", "subtract", "divide")
+    if operations == right:
+        return "multiply, subtract, divide; no number, no name, and usable for the next story"
+    told = ", ".join(operations) or "no operation"
+    if sorted(operations) == sorted(right):
+        why = "these are the right ones in another order"
+    elif not operations:
+        why = "begin a step with its verb, such as 'Add'"
+    else:
+        why = "solve the story yourself, and write a step for each operation"
+    raise _Wrong(f"its steps say {told}; {why}")
+
+
+@_check
+def check_wrong_strategies(function: Callable) -> str:
+    """Exercise: for each problem another family's strategy that is not its own, `f(problems)`."""
+    names = ("pack", "shelf_get_give", "share", "four_changes")
+    of = {name: [p for p in make_problems("validation") if p.family == name] for name in names}
+    pack, shelf, share, changes = (of[name] for name in names)
+    mixed = pack[:5] + shelf[:3] + share[:1] + changes[:2]
+    random.Random(1).shuffle(mixed)
+    twin = [replace(problem, strategy=pack[0].strategy) for problem in shelf[:2]]
+    worded = [replace(p, strategy=f"{p.strategy}\n- Check the result") for p in share[:2]]
+    cases = (
+        ("four families in their order", pack[:3] + shelf[:3] + share[:3] + changes[:3]),
+        ("families mixed, of unequal size", mixed),
+        ("two families that share a strategy", pack[:2] + twin + changes[:1]),
+        ("a family with two strategies", share[2:4] + worded + changes[:1]),
+    )
+    for about, problems in cases:
+        call = f"f(problems) with {about}"
+        given = _answer(function, call, list(problems))
+        if not isinstance(given, (list, tuple)) or len(given) != len(problems):
+            kind = f"{len(given)} items" if isinstance(given, (list, tuple)) else _short(given)
+            raise _Wrong(f"{call} returned {kind}; one strategy a problem, {len(problems)} in all")
+        for problem, strategy in zip(problems, given, strict=True):
+            owners = {other.family for other in problems if other.strategy == strategy}
+            if not owners:
+                raise _Wrong(f"{call} gave {_short(strategy)}, which is no problem's strategy")
+            if strategy == problem.strategy:
+                raise _Wrong(f"{call} gave {problem.id} its own strategy's text; compare the texts")
+            if problem.family in owners:
+                raise _Wrong(f"{call} gave {problem.id} a strategy of its own family")
+    return "everybody's strategy is one that others need"

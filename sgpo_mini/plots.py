@@ -434,3 +434,31 @@ def groups_with_signal(
         bbox_to_anchor=(0.98, 0.05),
     )
     return figure
+
+
+@own_style
+def pass_rate_by_prompt(rates: dict[str, list[float]]) -> Figure:
+    """How often a student is right with each prompt: mean over problems with its 95 % interval
+    (big mark), and the single problems (bubbles: the larger, the more problems have this rate).
+    The first prompt is the one that the others are compared with (broken line)."""
+    figure = Figure((8, 1.3 + 0.75 * len(rates)))
+    axes = figure.add_subplot(xlim=(-0.04, 1.16), ylim=(len(rates) - 0.45, -0.6))
+    looks = [(BLUE, "o"), (GREEN, "D"), (RED, "^"), (GREY, "P"), (ORANGE, "s"), (INK, "v")]
+    for row, (name, values) in enumerate(rates.items()):
+        color, marker = looks[row % len(looks)]
+        mean = sum(values) / len(values)
+        if not row:
+            axes.axvline(mean, color=color, ls="--", lw=1.2, zorder=1)
+        levels = sorted(set(values))
+        sizes = [900 * values.count(level) / len(values) for level in levels]
+        axes.scatter(levels, [row + 0.22] * len(levels), sizes, color=color, alpha=0.3, lw=0)
+        low, high = confidence_interval(values)
+        axes.plot([low, high], [row - 0.18] * 2, color=color, lw=3, gid=f"interval of {name}")
+        look = {"color": color, "marker": marker, "ms": 9, "mec": INK, "zorder": 3}
+        axes.plot([mean], [row - 0.18], **look, gid=f"mean of {name}")
+        axes.text(1.15, row - 0.18, f"{mean:.2f}", ha="right", va="center", weight="bold")
+    axes.set_yticks(range(len(rates)), rates)
+    axes.set_xticks([i / 4 for i in range(5)])
+    axes.grid(False, axis="y")
+    axes.set(xlabel="share of right tries at a problem", title="Right with each prompt")
+    return figure

@@ -187,7 +187,70 @@ def clipped(ratio, advantage, clip_low=0.2, clip_high=0.28):
 
 
 # Wrong answers, and a piece of what the check must say of each.
+def strategy_of(*steps, kind="equal groups", approach="find what is left, then share it out"):
+    return lambda question: "\n".join(
+        [f"Problem type: {kind}", f"Approach: {approach}", "Steps:", *(f"- {s}" for s in steps)]
+    )
+
+
+MULTIPLY, SUBTRACT, DIVIDE = (
+    "Multiply the number of groups by the amount in each",
+    "Subtract the amount given away",
+    "Divide by the amount that a bag takes",
+)
+
+
+def others(problems, own_text=False, own_family=False):
+    """Another's strategy for each, with the usual mistakes on request."""
+    return [
+        next(
+            other.strategy
+            for other in problems
+            if (own_family or other.family != problem.family)
+            and (own_text or other.strategy != problem.strategy)
+        )
+        for problem in problems
+    ]
+
+
+def in_place(problems):
+    problems.reverse()
+    return others(problems)
+
+
 WRONG = {
+    "check_own_strategy": {
+        "digits": (strategy_of("Multiply 6 by the amount in each", SUBTRACT, DIVIDE), "gives 6"),
+        "a number word": (strategy_of(MULTIPLY, "Subtract sixteen", DIVIDE), "gives sixteen"),
+        "the answer": (strategy_of(MULTIPLY, SUBTRACT, f"{DIVIDE}, which is 7"), "gives 7 away"),
+        "a number in the type": (strategy_of(MULTIPLY, kind="three steps"), "gives three away"),
+        "a name": (strategy_of(MULTIPLY, "Subtract what Omar gives away", DIVIDE), "'Omar'"),
+        "a thing": (strategy_of(MULTIPLY, SUBTRACT, "Divide the pears by bags"), "'pears'"),
+        "another order": (strategy_of(SUBTRACT, MULTIPLY, DIVIDE), "another order"),
+        "a step is missing": (strategy_of(MULTIPLY, DIVIDE), "for each operation"),
+        "another operation": (strategy_of(MULTIPLY, "Add the gift", DIVIDE), "multiply, add"),
+        "says nothing": (strategy_of("Think it over", "Check the result"), "begin a step"),
+        "no steps": (lambda question: "Problem type: x\nApproach: y", "lacks its steps"),
+        "plain text": (lambda question: MULTIPLY, "no part of a strategy"),
+        "a number": (lambda question: 7, "no text"),
+    },
+    "check_wrong_strategies": {
+        "their own": (lambda problems: [p.strategy for p in problems], "its own strategy's text"),
+        "turned by one": (lambda problems: [p.strategy for p in problems[1:] + problems[:1]],
+                          "its own strategy's text"),
+        "turned by three": (lambda problems: [p.strategy for p in problems[3:] + problems[:3]],
+                            "unequal size"),
+        "one for all": (lambda problems: [problems[0].strategy] * len(problems), "its own"),
+        "texts not compared": (lambda problems: others(problems, own_text=True),
+                               "share a strategy"),
+        "families not compared": (lambda problems: others(problems, own_family=True),
+                                  "of its own family"),
+        "invented": (lambda problems: ["Add everything"] * len(problems), "no problem's strategy"),
+        "problems, not texts": (lambda problems: problems[::-1], "no problem's strategy"),
+        "one too few": (lambda problems: others(problems)[1:], "one strategy a problem"),
+        "turned in place": (in_place, "its own strategy"),
+        "a text": (lambda problems: problems[0].strategy, "one strategy a problem"),
+    },
     "check_reverse_kl": {
         "the forward one": (lambda g, z: kl(g.detach(), z), "forward"),
         "a gradient to both": (lambda g, z: kl(z, g), "guided side too"),

@@ -54,6 +54,7 @@ PAYS = {"is it correct": [True, False, False], "gold anywhere": [1, 0, 1]}
 
 SHIFT = (["<|end|>", " * ", "\n"], [0.98, 0.02, 0.0], [0.3, 0.3, 0.4])
 FITS = ([0.5, 0.0, 0.0, 0.5], [0.2, 0.3, 0.3, 0.2], [0.9, 0.1, 0.0, 0.0])
+RATES = {"none": [0.0, 0.5, 0.5, 1.0], "own": [1.0, 1.0, 1.0, 0.5], "wrong": [0.0] * 4}
 GROUPS = {  # rewards and advantages of a group
     "never": ([0, 0, 0, 0], [0.0, 0.0, 0.0, 0.0]),
     "always": ([1, 1, 1, 1], [0.0, 0.0, 0.0, 0.0]),
@@ -94,6 +95,7 @@ DRAWINGS = {
     "seed_differences": lambda: plots.seed_differences(DIFFERENCES),
     "reward_verdicts": lambda: plots.reward_verdicts(OUTPUTS, PAYS),
     "groups_with_signal": lambda: plots.groups_with_signal(GROUPS, SHARES, 4, 16),
+    "pass_rate_by_prompt": lambda: plots.pass_rate_by_prompt(RATES),
     "method_picture": plots.method_picture,
 }
 
@@ -496,3 +498,24 @@ def test_many_groups_and_large_ones_fit(tmp_path):
     figure = plots.groups_with_signal(groups, SHARES, 16, 4)
     plots.save(figure, tmp_path / "figure.png")
     assert "theory: 1 − p¹⁶ − (1 − p)¹⁶" in legend_texts(figure)
+
+
+def test_each_prompt_has_its_mean_interval_and_problems():
+    figure = plots.pass_rate_by_prompt(RATES)
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(RATES)
+    assert texts(axes) == ["0.50", "0.88", "0.00"]
+    lines = {line.get_gid(): list(line.get_xdata()) for line in axes.lines if line.get_gid()}
+    for bubbles, (name, values) in zip(axes.collections, RATES.items(), strict=True):
+        assert lines[f"mean of {name}"] == [sum(values) / 4]
+        assert lines[f"interval of {name}"] == list(confidence_interval(values))
+        levels = [x for x, _ in bubbles.get_offsets()]
+        assert levels == sorted(set(values))
+        counts = [values.count(level) for level in levels]
+        assert [size / 225 for size in bubbles.get_sizes()] == counts
+    marks = {
+        line.get_marker() for line in axes.lines if line.get_gid() and len(line.get_xdata()) == 1
+    }
+    assert len(marks) == 3
+    (compared,) = [line for line in axes.lines if line.get_linestyle() == "--"]
+    assert list(compared.get_xdata()) == [0.5, 0.5]
