@@ -120,6 +120,7 @@ def _without(text: str, quantity: str) -> str:
     if quantity.lower() == "one":
         text = re.sub(r"\b(each|every|no|any|which) one\b", r"\1 of them", text)
         return re.sub(rf"\b{exact}\b", "a single", text)
+    text = re.sub(rf"\b({_AFTER_THE}) \$ ?{exact}(?= [a-z])", r"\1", text)  # "the $20 book"
     text = re.sub(rf"\$ ?{exact}(?!\d)", "the given amount", text)
     text = re.sub(rf"(?<![\w.]){exact}(?:st|nd|rd|th)\b", "given", text)
     text = re.sub(rf"\b({_AFTER_THE}) {exact}(?= [a-z])", r"\1", text)

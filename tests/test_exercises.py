@@ -218,6 +218,19 @@ def in_place(problems):
     return others(problems)
 
 
+def chosen(logps, mask, correct, score=None, none=-1):
+    """The solution, or one with another score: (P, G) in place of the mean over own tokens."""
+    inside = mask.bool()
+    if score is None:
+        score = torch.where(inside, logps, 0.0).sum(-1) / inside.sum(-1)
+    best = torch.where(correct, score, -torch.inf).argmax(dim=1)
+    return torch.where(correct.any(dim=1), best, none)
+
+
+def mean_of(values, mask, kept):
+    return (values * mask * kept).sum(1) / mask.sum(1)
+
+
 WRONG = {
     "check_own_strategy": {
         "digits": (strategy_of("Multiply 6 by the amount in each", SUBTRACT, DIVIDE), "gives 6"),
@@ -454,6 +467,35 @@ WRONG = {
         "whatever the sign": (lambda r, a, clip_low=0.2, clip_high=0.28:
                               -a * r if r < 1 + clip_high else 0, "far enough"),
         "a text": (lambda r, a, **rest: "-1.5", "no number"),
+    },
+    "check_targets": {
+        "the sum": (lambda z, m, c: chosen(z, m, c, (z * m).sum(-1)), "highest sum"),
+        "by the longest length": (lambda z, m, c: chosen(z, m, c, (z * m).mean(-1)), "own length"),
+        "padding too": (lambda z, m, c: chosen(z, m, c, z.mean(-1)), "anything may stand there"),
+        "wrong ones too": (lambda z, m, c: chosen(z, m, c | c.any(1, keepdim=True)), "a wrong one"),
+        "no -1": (lambda z, m, c: chosen(z, m, c, none=0), "no target: -1"),
+        "the last of equals": (lambda z, m, c: torch.where(
+            torch.arange(4) == 3, 2, chosen(z, m, c)), "the first"),
+        "the unlikeliest": (lambda z, m, c: chosen(-z, m, c), "not"),
+        "a mask of the right": (lambda z, m, c: c, "shape"),
+    },
+    "check_clipped_loss": {
+        "cut down": (lambda d, m, delta: mean_of(d.clamp(max=delta), m, 1), "leave it out"),
+        "by the kept tokens": (lambda d, m, delta: (d * m * (d <= delta)).sum(1)
+                               / (m * (d <= delta)).sum(1).clamp(min=1), "scaled up"),
+        "by none kept": (lambda d, m, delta: (d * m * (d <= delta)).sum(1)
+                         / (m * (d <= delta)).sum(1), "still counts in the length"),
+        "nothing left out": (lambda d, m, delta: mean_of(d, m, 1), "nothing out"),
+        "padding too": (lambda d, m, delta: (d * (d <= delta)).sum(1) / m.sum(1), "padding"),
+        "one length for all": (lambda d, m, delta: (d * m * (d <= delta)).mean(1), "by T for all"),
+        "the sum": (lambda d, m, delta: (d * m * (d <= delta)).sum(1), "trajectory's length"),
+        "exactly delta": (lambda d, m, delta: mean_of(d, m, d < delta), "exactly delta"),
+        "the wrong side": (lambda d, m, delta: mean_of(d, m, d > delta), "drops the rest"),
+        "no gradient": (lambda d, m, delta: mean_of(d, m, d <= delta).detach(), "no gradient"),
+        "half of the gradient": (lambda d, m, delta: mean_of((d + d.detach()) / 2, m, d <= delta),
+                                 "wrong gradient"),
+        "one number": (lambda d, m, delta: mean_of(d, m, d <= delta).mean(), "shape"),
+        "twice": (lambda d, m, delta: 2 * mean_of(d, m, d <= delta), "over mask.sum(1)"),
     },
 }  # fmt: skip
 

@@ -52,6 +52,7 @@ OUTPUTS = [
 ]
 PAYS = {"is it correct": [True, False, False], "gold anywhere": [1, 0, 1]}
 
+GRID = [i / 4 for i in range(5)]
 SHIFT = (["<|end|>", " * ", "\n"], [0.98, 0.02, 0.0], [0.3, 0.3, 0.4])
 FITS = ([0.5, 0.0, 0.0, 0.5], [0.2, 0.3, 0.3, 0.2], [0.9, 0.1, 0.0, 0.0])
 RATES = {"none": [0.0, 0.5, 0.5, 1.0], "own": [1.0, 1.0, 1.0, 0.5], "wrong": [0.0] * 4}
@@ -519,3 +520,39 @@ def test_each_prompt_has_its_mean_interval_and_problems():
     assert len(marks) == 3
     (compared,) = [line for line in axes.lines if line.get_linestyle() == "--"]
     assert list(compared.get_xdata()) == [0.5, 0.5]
+
+
+def test_the_surface_has_its_cap_its_zero_and_the_problems_counted(tmp_path):
+    weights = [[min(0.8, max(0.0, 1 + y - 2 * x)) for x in GRID] for y in GRID]
+    points = {"fair": [(0.5, 1.0), (0.5, 1.0), (0.0, 0.25)], "sure": [(0.0, 1.0)]}
+    figure = plots.weight_surface(weights, points, 0.8)
+    axes, bar = figure.axes
+    marks = [line for line in axes.lines if line.get_gid() == "problems"]
+    places = {(m.get_xdata()[0], round(m.get_ydata()[0], 6)): m for m in marks}
+    assert set(places) == {(0.5, 1.0), (0.0, 0.25), (0.0, 0.93)}, "the second kind a little lower"
+    assert places[0.5, 1.0].get_markersize() > places[0.0, 0.25].get_markersize()
+    assert len({mark.get_marker() for mark in marks}) == 2
+    assert "2" in texts(axes), "two problems at one place"
+    assert legend_texts(figure) == [
+        "α = 0.8 left of it",
+        "α = 0 right of it",
+        "fair (3)",
+        "sure (1)",
+    ]
+    assert bar.get_ylabel() == "α (no unit)" and bar.get_ylim() == pytest.approx((0, 0.8), abs=1e-5)
+    assert "p_auto" in axes.get_xlabel() and "p_guide" in axes.get_ylabel()
+    plots.save(figure, tmp_path / "figure.png")
+
+
+def test_the_histogram_counts_every_token_and_those_above_each_delta(tmp_path):
+    values = {"fair": [0.0, -1e-7, 0.2, 1.5, 1.0], "sure": [0.2, 11.0, 99.0]}
+    figure = plots.kl_histogram(values, [1.0, 4.0])
+    (axes,) = figure.axes
+    assert sum(bar.get_height() for bar in axes.patches) == 8, "none is off the axis"
+    assert len({bar.get_hatch() for bar in axes.patches}) == 2
+    lines = {line.get_xdata()[0]: line for line in axes.lines}
+    assert set(lines) == {1.0, 4.0} and len({line.get_linestyle() for line in axes.lines}) == 2
+    labels = {"fair", "sure", "δ = 1 leaves out 3", "δ = 4 leaves out 2"}
+    assert set(legend_texts(figure)) == labels
+    assert axes.get_xscale() == "log" and "nats" in axes.get_xlabel()
+    plots.save(plots.kl_histogram({"one": [0.5]}, []), tmp_path / "figure.png")

@@ -315,6 +315,7 @@ def asked(*questions: str, answer: str = "7") -> Strategy:
         ("How many are in the two boxes?", "How many are in the boxes?"),
         ("How many are there on Monday?", "How many are there on Monday?"),
         ("How many cost $5?", "How many cost the given amount?"),
+        ("What is left after the $20 book?", "What is left after the book?"),
         ("What is 20% of it?", "What is the given percentage of it?"),
         ("How many come in one day?", "How many come in a single day?"),
         ("How many are half of that?", "How many are half of that?"),
