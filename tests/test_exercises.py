@@ -186,6 +186,29 @@ def clipped(ratio, advantage, clip_low=0.2, clip_high=0.28):
     return 0.0 if gone else -advantage * ratio
 
 
+def interval(first, second, quantile=2.776, ddof=1, root=5**0.5):
+    gaps = [b - a for a, b in zip(first, second, strict=True)]
+    mean = sum(gaps) / 5
+    half = quantile * (sum((gap - mean) ** 2 for gap in gaps) / (5 - ddof)) ** 0.5 / root
+    return mean - half, mean + half
+
+
+def unpaired(first, second, quantile):
+    half = [interval([0] * 5, values)[1] - sum(values) / 5 for values in (first, second)]
+    middle, half = (sum(second) - sum(first)) / 5, math.hypot(*half) * quantile / 2.776
+    return middle - half, middle + half
+
+
+def luffy(p, right, own, shaping=0.1):
+    return -(own - right) / (own + 1) * shaping * p / (p + shaping) ** 2
+
+
+def luffy_in_deviations(p, right, own, shaping=0.1):
+    rewards = torch.tensor([1.0] * right + [0.0] * (own - right) + [1.0], dtype=torch.float64)
+    deviation = rewards.std().item() + 1e-4
+    return luffy(p, right, own, shaping) / deviation
+
+
 # Wrong answers, and a piece of what the check must say of each.
 def strategy_of(*steps, kind="equal groups", approach="find what is left, then share it out"):
     return lambda question: "\n".join(
@@ -496,6 +519,37 @@ WRONG = {
                                  "wrong gradient"),
         "one number": (lambda d, m, delta: mean_of(d, m, d <= delta).mean(), "shape"),
         "twice": (lambda d, m, delta: 2 * mean_of(d, m, d <= delta), "over mask.sum(1)"),
+    },
+    "check_paired_interval": {
+        "high first": (lambda a, b: interval(a, b)[::-1], "(low, high)"),
+        "first - second": (lambda a, b: interval(b, a), "second - first"),
+        "no root of n": (lambda a, b: interval(a, b, root=1), "√5"),
+        "divided by n": (lambda a, b: interval(a, b, ddof=0), "n - 1"),
+        "the normal quantile": (lambda a, b: interval(a, b, 1.96), "1.96"),
+        "five degrees of freedom": (lambda a, b: interval(a, b, 2.571), "four degrees"),
+        "no quantile": (lambda a, b: interval(a, b, 1), "missing"),
+        "not paired": (lambda a, b: unpaired(a, b, 2.776), "not paired"),
+        "two groups": (lambda a, b: unpaired(a, b, 2.306), "2.306"),
+        "the mean alone": (lambda a, b: sum(b) / 5 - sum(a) / 5, "not two"),
+        "the mean twice": (lambda a, b: (6.0, 6.0), "mean of the differences"),
+        "not numbers": (lambda a, b: (float("nan"), float("nan")), "nan"),
+        "a text": (lambda a, b: "4.8 to 7.2", "no tensor"),
+    },
+    "check_luffy_gradient": {
+        "the other sign": (lambda *given, **rest: -luffy(*given, **rest), "sign"),
+        "divided by std": (luffy_in_deviations, "standard deviation"),
+        "the mean of the own": (lambda p, right, own, **rest:
+                                luffy(p, right, own, **rest) * (own + 1) / own, "whole group"),
+        "no advantage": (lambda p, right, own, **rest: luffy(p, 0, 1, **rest) * 2, "missing"),
+        "with respect to p": (lambda p, *rest, **more: luffy(p, *rest, **more) / p, "log p"),
+        "the loss": (lambda p, right, own, shaping=0.1:
+                     -(own - right) / (own + 1) * p / (p + shaping), "derivative"),
+        "SFT": (lambda p, right, own, **rest: -(own - right) / (own + 1), "SFT"),
+        "plain importance": (lambda p, right, own, **rest: -p * (own - right) / (own + 1),
+                             "importance"),
+        "a fixed constant": (lambda p, right, own, **rest: luffy(p, right, own), "argument"),
+        "something else": (lambda p, right, own, **rest: 7.0, "it is -A"),
+        "a text": (lambda *given, **rest: "-0.2", "no number"),
     },
 }  # fmt: skip
 

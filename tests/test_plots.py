@@ -63,6 +63,10 @@ GROUPS = {  # rewards and advantages of a group
     "half": ([1, 0, 0, 1], [0.87, -0.87, -0.87, 0.87]),
 }
 SHARES = [(0.0, 0.0), (1.0, 0.0), (0.2, 0.6), (0.5, 0.9)]
+FOREST = {
+    "baselines": {"better": [5.0, 6.0, 7.0], "worse": [-9.0, -8.0, -7.0]},
+    "controls": {"undecided": [-20.0, 0.0, 17.0]},
+}
 
 COSTS = {
     "problems": {"rollout": [(4, [0.4, 0.2, 0.3]), (2, [0.1])], "update": [(2, [0.2]), (4, [0.9])]},
@@ -97,6 +101,7 @@ DRAWINGS = {
     "reward_verdicts": lambda: plots.reward_verdicts(OUTPUTS, PAYS),
     "groups_with_signal": lambda: plots.groups_with_signal(GROUPS, SHARES, 4, 16),
     "pass_rate_by_prompt": lambda: plots.pass_rate_by_prompt(RATES),
+    "forest": lambda: plots.forest(FOREST, {"worse": -2.5}, "sgpo"),
     "method_picture": plots.method_picture,
 }
 
@@ -556,3 +561,22 @@ def test_the_histogram_counts_every_token_and_those_above_each_delta(tmp_path):
     assert set(legend_texts(figure)) == labels
     assert axes.get_xscale() == "log" and "nats" in axes.get_xlabel()
     plots.save(plots.kl_histogram({"one": [0.5]}, []), tmp_path / "figure.png")
+
+
+def test_forest_has_each_interval_its_verdict_and_the_papers_number():
+    words, axes = plots.forest(FOREST, {"worse": -2.5}, "sgpo").axes
+    marks = {line.get_gid(): line for line in axes.lines if line.get_gid()}
+    height = {gid: line.get_ydata()[0] for gid, line in marks.items()}
+    assert height["mean worse"] < height["mean better"] < height["mean undecided"]  # downwards
+    for rows in FOREST.values():
+        for name, values in rows.items():
+            ends = confidence_interval(values, over="seeds")
+            assert list(marks[f"interval {name}"].get_xdata()) == pytest.approx(ends)
+            assert list(marks[f"mean {name}"].get_xdata()) == [sum(values) / 3]
+            grey = ends[0] <= 0 <= ends[1]
+            assert marks[f"mean {name}"].get_color() == (plots.GREY if grey else plots.BLUE)
+            assert marks[f"mean {name}"].get_marker() == ("s" if grey else "o")
+    assert [gid for gid in marks if gid.startswith("paper")] == ["paper worse"]
+    assert list(marks["paper worse"].get_xdata()) == [-2.5]
+    assert height["paper worse"] == height["mean worse"]
+    assert texts(words)[:7] == ["baselines", "worse", "−8.0", "−2.5", "better", "+6.0", "—"]
