@@ -12,6 +12,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
+from matplotlib.ticker import LogLocator
 
 from .evaluation import confidence_interval
 
@@ -273,8 +274,11 @@ def cost_growth(
             proportion = [middle[0] * value / values[0] for value in values]
             axes.plot(values, proportion, ":", color=color, lw=1.2, scalex=False, scaley=False)
         axes.set(xscale="log", yscale="log", xlabel=size, ylabel=label, title=f"By {size}")
-        axes.set_xticks(values, [f"{value:,}" for value in values], minor=False)
+        axes.set_xticks(values, [_short(value) for value in values])
         axes.set_xticks([], minor=True)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(lambda value, place: f"{value:g}")
+        axes.yaxis.set_minor_formatter(lambda value, place: "")
     for axes in panels[len(costs) :]:
         axes.remove()
     handles = {line.get_label(): line for line in panels[0].lines if line.get_label() in parts}
@@ -282,6 +286,11 @@ def cost_growth(
     names = [*handles, "in proportion"]
     figure.legend([*handles.values(), dotted], names, loc="outside lower center", ncols=4)
     return figure
+
+
+def _short(value: int) -> str:
+    """152,000 as 152k."""
+    return f"{value / 1000:g}k" if value >= 1000 and value % 1000 == 0 else f"{value}"
 
 
 @_own_style
