@@ -29,13 +29,15 @@ def decode(
     max_new_tokens: int,
     temperature: float,
     top_p: float,
+    rows_at_once: int,
 ) -> tuple[Tensor, Tensor]:
     """Complete B prompts, up to the first stop token of each or `max_new_tokens`.
 
     cache: keys and values of P prompts but their last tokens, `last` (P,); mask (P, L), 0 on the
     padding at their left; rows (B,), which prompt each completion answers. Returns the tokens
     (B, T), T being the longest completion, and the entropies in nats of the distributions they were
-    drawn from (before `top_p`), (B, T); what stands behind a stop token has no meaning.
+    drawn from (before `top_p`), (B, T); what stands behind a stop token has no meaning. There are
+    never logits of more than `rows_at_once` completions.
     """
     reserve(cache, rows, max_new_tokens)
     prompt_length = mask.shape[1]
@@ -58,13 +60,10 @@ def decode(
             past_key_values=cache,
             use_cache=True,
         )
-        logits = student.head(states[:, -1])  # (B', V)
-        if temperature > 0:
-            logits = tempered(logits, temperature)
-            entropies[going, length] = token_entropy(logits)
-            token = draw(logits, uniform[going, length], top_p)
-        else:
-            token = logits.argmax(dim=-1)
+        numbers = uniform[going, length].split(rows_at_once)
+        parts = zip(states[:, -1].split(rows_at_once), numbers, strict=True)
+        drawn = [_next(student, *part, temperature, top_p) for part in parts]
+        token, entropies[going, length] = (torch.cat(part) for part in zip(*drawn, strict=True))
         tokens[going, length] = token
         ended |= torch.isin(token, stops)
         position, length = position + 1, length + 1
@@ -74,6 +73,17 @@ def decode(
             going, token, position = going[stay], token[stay], position[stay]
             mask, ended = mask[stay], ended[stay]
     return tokens[:, :length], entropies[:, :length]
+
+
+def _next(
+    student: Student, states: Tensor, uniform: Tensor, temperature: float, top_p: float
+) -> tuple[Tensor, Tensor]:
+    """The next token of n completions, from their states (n, H), and the entropies: (n,) each."""
+    logits = student.head(states)  # (n, V)
+    if temperature == 0:
+        return logits.argmax(dim=-1), logits.new_zeros(len(logits), dtype=torch.float32)
+    logits = tempered(logits, temperature)
+    return draw(logits, uniform, top_p), token_entropy(logits)
 
 
 def tempered(logits: Tensor, temperature: float) -> Tensor:

@@ -11,6 +11,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
+from matplotlib.ticker import LogLocator
 
 from .evaluation import confidence_interval
 from .looks import BLUE, FAINT, GREEN, GREY, INK, ORANGE, RED, looks_of
@@ -289,8 +290,12 @@ def cost_growth(
             proportion = [middle[0] * value / values[0] for value in values]
             axes.plot(values, proportion, ":", color=color, lw=1.2, scalex=False, scaley=False)
         axes.set(xscale="log", yscale="log", xlabel=size, ylabel=label, title=f"By {size}")
-        axes.set_xticks(values, [f"{value:,}" for value in values], minor=False)
+        shown = sorted({value for points in panel.values() for value, _ in points})
+        axes.set_xticks(shown, [_short(value) for value in shown])
         axes.set_xticks([], minor=True)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(lambda value, place: f"{value:g}")
+        axes.yaxis.set_minor_formatter(lambda value, place: "")
     for axes in panels[len(costs) :]:
         axes.remove()
     handles = {line.get_label(): line for line in panels[0].lines if line.get_label() in parts}
@@ -298,6 +303,11 @@ def cost_growth(
     names = [*handles, "in proportion"]
     figure.legend([*handles.values(), dotted], names, loc="outside lower center", ncols=4)
     return figure
+
+
+def _short(value: int) -> str:
+    """152,000 as 152k."""
+    return f"{value / 1000:g}k" if value >= 1000 and value % 1000 == 0 else f"{value}"
 
 
 @own_style

@@ -20,7 +20,7 @@ from .student import Student
 
 Prompt = Sequence[int]  # token ids
 
-# The logits of one chunk hold at most this many numbers (256 MiB in float32), on a CPU fewer
+# The logits made at once hold at most this many numbers (256 MiB in float32), on a CPU fewer
 # (32 MiB): there, larger pieces of memory are not used again but fetched anew, and cleared.
 _CHUNK_NUMBERS, _CHUNK_NUMBERS_ON_CPU = 2**26, 2**23
 
@@ -99,6 +99,7 @@ def sample(
             max_new_tokens=max_new_tokens,
             temperature=temperature,
             top_p=top_p,
+            rows_at_once=chunk_size(student),
         )
     # A completion ends with its first stop token. The mask is made from that length, and not by
     # comparing tokens with pad: where pad is a stop token too, that would erase the end itself.

@@ -161,6 +161,8 @@ def test_cost_growth_has_a_panel_a_size_with_the_median_the_range_and_proportion
     assert [list(bar[:, 1]) for bar in bars] == [[0.1, 0.1], [0.2, 0.4]]
     assert axes.get_xscale() == axes.get_yscale() == "log"
     assert legend_texts(figure) == ["rollout", "update", "in proportion"]
+    ticks = [tick.get_text() for tick in figure.axes[3].get_xticklabels()]
+    assert ticks == ["500", "150k"]
     assert len(plots.cost_growth({"problems": COSTS["problems"]}).axes) == 1
 
 

@@ -128,15 +128,12 @@ def measure(options: argparse.Namespace, folder: Path) -> dict:
         batches = [batch(step) for step in range(1 if forced else BATCHES)]
         config = AutoConfig.from_pretrained(model)
         job = {"model": model, "tokens": tokens, "forced": forced, "no_token": config.vocab_size}
-        steps = [TRL, "our GRPO", "our SGPO"]
-        if forced:
-            steps.append("our GRPO, equals computed again")
-        else:
-            steps.append("our SGPO, real rewards")
-        if model == wide:  # on a CPU, TRL computes logits of the prompts too, and throws them away
-            steps.append(KINDER)
+        # On a CPU, TRL computes logits of the prompts too. At 152k that takes minutes: once.
+        trl, alone = (KINDER, [TRL]) if model == wide else (TRL, [])
+        other = "our GRPO, equals computed again" if forced else "our SGPO, real rewards"
+        steps = [trl, "our GRPO", "our SGPO", other]
         kl = ["TRL full forward KL", "our full forward KL"] * forced
-        for group in (steps, kl, ["transformers' generate", "our decode"]):
+        for group in (steps, kl, ["transformers' generate", "our decode"], alone):
             if group and chosen(group, options.sides):
                 for row in in_turn(group, job, batches, options, folder):
                     results["settings"][row["name"]] = row.pop("settings", None)
@@ -177,12 +174,10 @@ def in_turn(
             rows[name] = {"name": name, **worker.answer(), "measures": []}
         for name, worker in workers.items():
             rows[name]["first"] = worker.ask(threads=max(options.threads))  # not counted
-        for round_ in range(options.rounds):
+        for _ in range(1 if names == [TRL] else options.rounds):
             for threads in options.threads:
                 load = os.getloadavg()[0]
                 for name, worker in workers.items():
-                    if name == TRL and KINDER in names and round_:
-                        continue  # it takes minutes, and is not what the others are compared with
                     answer = worker.ask(threads=threads)
                     rows[name]["peak_memory"] = answer.pop("peak_memory")
                     rows[name]["measures"].append({"threads": threads, "load": load, **answer})
