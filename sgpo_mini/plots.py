@@ -274,6 +274,7 @@ def cost_growth(
             proportion = [middle[0] * value / values[0] for value in values]
             axes.plot(values, proportion, ":", color=color, lw=1.2, scalex=False, scaley=False)
         axes.set(xscale="log", yscale="log", xlabel=size, ylabel=label, title=f"By {size}")
+        values = sorted({value for points in panel.values() for value, _ in points})
         axes.set_xticks(values, [_short(value) for value in values])
         axes.set_xticks([], minor=True)
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
