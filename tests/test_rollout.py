@@ -551,14 +551,31 @@ def test_no_chunk_of_logits_is_larger_than_the_limit(monkeypatch):
     assert max(sizes) == 2 * vocabulary
 
 
-def test_a_chunk_is_smaller_on_a_cpu_but_holds_at_least_one_token(monkeypatch):
+def test_a_chunk_is_smaller_on_a_cpu(monkeypatch):
     student = make_student()
     vocabulary = student.model.config.vocab_size
-    assert rollout.chunk_size(student) == 2**23 // vocabulary
+    assert rollout.chunk_size(student) == 2**24 // vocabulary
     monkeypatch.setattr(Student, "device", torch.device("cuda"))
-    assert rollout.chunk_size(student) == 2**26 // vocabulary
-    monkeypatch.setattr(rollout, "_CHUNK_NUMBERS", 1)
-    assert rollout.chunk_size(student) == 1
+    assert (
+        rollout.chunk_size(student) == rollout.rows_sampled_at_once(student) == 2**26 // vocabulary
+    )
+
+
+def test_sampling_in_parts_draws_the_same_tokens(monkeypatch):
+    student = make_student()
+    vocabulary = student.model.config.vocab_size
+    assert rollout.rows_sampled_at_once(student) == 2**24 // vocabulary // 4
+    sizes, drawn = [], []
+    student.head.register_forward_hook(lambda m, i, output: sizes.append(len(output)))
+    for numbers in (2**26, 4 * 4 * vocabulary, 1):
+        monkeypatch.setattr(rollout, "_CHUNK_NUMBERS", numbers)
+        for temperature in (1.0, 0.0):
+            sizes.clear()
+            torch.manual_seed(0)
+            some = sample(student, PROMPTS, 5, max_new_tokens=6, temperature=temperature)
+            drawn.append(completions_of(some))
+            assert max(sizes) == min(5 * len(PROMPTS), max(numbers // vocabulary // 4, 1))
+    assert drawn[0] == drawn[2] == drawn[4] and drawn[1] == drawn[3] == drawn[5]
 
 
 def test_a_temperature_of_1_copies_no_logits_and_half_precision_is_raised_first():

@@ -46,10 +46,10 @@ HERE = Path(__file__).parent
 RESULTS = HERE.parents[1] / "sgpo_mini" / "results" / "against-trl.json"
 PROBLEMS, ROLLOUTS, GUIDED = 8, 12, 4
 BATCHES = 8  # of different problems, where lengths are the student's own
-# Other work on the machine makes threads that wait in a loop burn its time: both sides wait asleep.
-ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "no"}
 QUIET = {"TQDM_DISABLE": "1", "TRANSFORMERS_VERBOSITY": "error", "PYTHONWARNINGS": "ignore"}
-QUIET |= {"HF_HUB_OFFLINE": "1"}
+QUIET |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "no"}
+# Threads that wait for each other in a loop burn the time of other work: then they wait asleep.
+BUSY = {"OMP_WAIT_POLICY": "PASSIVE"}
 WALL, CPU = 0, 1
 TRL, KINDER = "TRL GRPO", "TRL GRPO, head on completions"
 SIDES = {  # a row's name -> (what it is compared with, the first that was measured; what it runs)
@@ -88,10 +88,12 @@ def main() -> None:
     parser.add_argument("--trl-micro-batch", type=int, default=0, help="0: all 96 at once")
     parser.add_argument("--cases", nargs="+", help="words in the names of the cases to measure")
     parser.add_argument("--sides", nargs="+", help="words in the names of the sides to measure")
+    parser.add_argument("--busy", action="store_true", help="the machine has other work too")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
+    options.environment = BUSY if options.busy else {}
     if options.quick:
         options.rounds, options.hidden, options.layers, options.threads = 1, 64, 1, [2]
     if not options.table:
@@ -114,10 +116,10 @@ def measure(options: argparse.Namespace, folder: Path) -> dict:
         "152k vocabulary, lengths forced": (wide, short or 12, True),
     }
     results = {"command": "python tests/benchmarks/against_trl.py", "machine": machine()}
-    results |= {"environment": ENVIRONMENT, "settings": {}, "cases": {}}
+    results |= {"environment": options.environment, "settings": {}, "cases": {}}
     if (options.cases or options.sides) and options.out.exists():
         results = json.loads(options.out.read_text())  # measured again is what was asked for
-    results["matrix_rate"] = matrix_rate(options.threads)
+    results["matrix_rate"] = matrix_rate(options)
     for name, (model, tokens, forced) in cases.items():
         if not chosen([name], options.cases):
             continue
@@ -168,7 +170,7 @@ def in_turn(
             trl = name.startswith("TRL")
             python, script = (options.trl_python, "trl") if trl else (sys.executable, "our")
             job = job_of(name, base, batches, options, folder)
-            worker = Process(python, HERE / f"{script}_worker.py", job, ENVIRONMENT | QUIET)
+            worker = Process(python, HERE / f"{script}_worker.py", job, options.environment | QUIET)
             workers[name] = stack.enter_context(worker)
         for name, worker in workers.items():
             rows[name] = {"name": name, **worker.answer(), "measures": []}
@@ -229,7 +231,7 @@ def machine() -> dict:
     }
 
 
-def matrix_rate(threads: list[int]) -> dict[str, float]:
+def matrix_rate(options: argparse.Namespace) -> dict[str, float]:
     """Operations a second of a large float32 matrix product, the best of many, by threads.
 
     By CPU time, which other work on the machine disturbs less.
@@ -237,9 +239,11 @@ def matrix_rate(threads: list[int]) -> dict[str, float]:
     job = {"method": "matrices", "model": str(TINY_STUDENT), "tokens": 1, "forced": False}
     job |= {"rollouts": (2, 0), "real_rewards": False, "batches": [[]]}
     rates = {}
-    with Process(sys.executable, HERE / "our_worker.py", job, ENVIRONMENT | QUIET) as worker:
+    with Process(
+        sys.executable, HERE / "our_worker.py", job, options.environment | QUIET
+    ) as worker:
         worker.answer()
-        for count in threads:
+        for count in options.threads:
             answers = [worker.ask(threads=count) for _ in range(20)]
             best = min(answer["seconds"]["step"][CPU] for answer in answers)
             rates[str(count)] = answers[0]["operations"] * count / best

@@ -19,7 +19,7 @@ from sgpo_mini.config import Config
 from sgpo_mini.decoding import decode
 from sgpo_mini.losses import distillation_loss
 from sgpo_mini.problems import Problem, numeric_reward
-from sgpo_mini.rollout import Rollouts, _prefill, chunk_size, strategy_kl
+from sgpo_mini.rollout import Rollouts, _prefill, rows_sampled_at_once, strategy_kl
 from sgpo_mini.student import Student, load_student
 from sgpo_mini.supervised import gradient_scaler
 from sgpo_mini.training import _update
@@ -194,7 +194,7 @@ def a_decoding(worker: Worker, student: Student, config: Config, job: dict):
                     max_new_tokens=config.max_new_tokens,
                     temperature=1.0,
                     top_p=1.0,
-                    rows_at_once=chunk_size(student),
+                    rows_at_once=rows_sampled_at_once(student),
                 )
             else:
                 cache.batch_select_indices(rows)
