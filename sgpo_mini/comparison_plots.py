@@ -1,4 +1,4 @@
-"""The figures of the whole comparison that the main job has not: see also `plots.py`."""
+"""The figures of the whole comparison that the main job has not: see also `plots`."""
 
 from collections.abc import Sequence
 from itertools import pairwise

@@ -185,6 +185,7 @@ def test_public_module_is_an_attribute(name):
 
 def test_no_public_name_hides_a_module():
     modules = {path.stem for path in PACKAGE.glob("*.py")}
+    modules |= {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert set(sgpo_mini._PUBLIC) <= modules
     assert not modules & set(sgpo_mini.__all__)
 
@@ -198,9 +199,16 @@ def test_unknown_name_is_an_attribute_error():
 
 def test_only_relative_imports_among_its_own_modules():
     for name, tree in module_trees().items():
+        depth = name.count("/")  # sgpo_mini/losses.py: 1
         for module, level in imports(tree):
             assert level or module.split(".")[0] != "sgpo_mini", f"{name}: import {module}"
-            assert level <= 1, f"{name} imports from outside the package"
+            assert level <= depth, f"{name} imports from outside the package"
+
+
+def test_every_folder_with_modules_is_packaged():
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+    named = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    assert set(PYPROJECT["tool"]["setuptools"]["packages"]) == named
 
 
 def test_nothing_in_the_package_runs_code_from_a_file():

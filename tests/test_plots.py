@@ -1,4 +1,4 @@
-"""plots.py: what each figure shows of its data, that equal data gives an equal file, and that
+"""plots: what each figure shows of its data, that equal data gives an equal file, and that
 nothing outside the figure is touched."""
 
 import math
@@ -13,7 +13,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from sgpo_mini import comparison_plots, plots
+from sgpo_mini import comparison_plots, looks, plots
 from sgpo_mini.evaluation import confidence_interval
 from sgpo_mini.looks import LOOKS, looks_of
 from sgpo_mini.rows import BASELINE
@@ -281,7 +281,7 @@ def test_strip_frames_the_tokens_above_delta():
     framed = [cell.get_gid() == "framed" for cell in axes.patches]
     assert framed == [value > 1.0 for value in KL]
     edges = {to_hex(cell.get_edgecolor()) for cell in axes.patches if cell.get_gid() == "framed"}
-    assert edges == {plots.RED.lower()}
+    assert edges == {looks.RED.lower()}
     assert bar.get_ylabel() == "KL (nats)" and bar.get_ylim() == (0, 2.5)
     assert [int(cell.get_y()) for cell in axes.patches] == [0] * 6 + [1] * 3
     assert legend_texts(figure) == ["KL above δ = 1: left out of the loss"]
@@ -486,8 +486,8 @@ def test_groups_without_a_signal_are_grey_and_the_rest_show_their_advantages():
     for kind, color, x, y in marks:
         rewards, advantages = GROUPS[order[y]]
         assert kind == ("o" if rewards[x - 1] else "x")
-        full = plots.BLUE if rewards[x - 1] else plots.RED
-        assert color == (full if any(advantages) else plots.GREY).lower()
+        full = looks.BLUE if rewards[x - 1] else looks.RED
+        assert color == (full if any(advantages) else looks.GREY).lower()
     grey = [patch.get_y() + 0.5 for patch in left.patches if patch.get_gid() == "lost"]
     assert grey == [0, 3]
     theory, points = right.lines
@@ -576,7 +576,7 @@ def test_forest_has_each_interval_its_verdict_and_the_papers_number():
             assert list(marks[f"interval {name}"].get_xdata()) == pytest.approx(ends)
             assert list(marks[f"mean {name}"].get_xdata()) == [sum(values) / 3]
             grey = ends[0] <= 0 <= ends[1]
-            assert marks[f"mean {name}"].get_color() == (plots.GREY if grey else plots.BLUE)
+            assert marks[f"mean {name}"].get_color() == (looks.GREY if grey else looks.BLUE)
             assert marks[f"mean {name}"].get_marker() == ("s" if grey else "o")
     assert [gid for gid in marks if gid.startswith("paper")] == ["paper worse"]
     assert list(marks["paper worse"].get_xdata()) == [-2.5]

@@ -1,0 +1,17 @@
+"""The checks behind the notebooks' exercises.
+
+A check calls the reader's function, prints one line that says what is wrong or right, and returns
+whether it is solved. It raises nothing, whatever the function does; only Ctrl-C gets through. What
+is right is asked of the package's own functions.
+
+A file a notebook; `checking.py` has what they share.
+"""
+
+from .baselines import check_luffy_gradient, check_paired_interval
+from .forward_kl import check_kl_gradient, check_reverse_kl
+from .grpo import check_clipped_gradient, check_group_size
+from .rewards import check_hack, check_reward
+from .rollouts import check_completion_logps, check_completion_mask
+from .start_here import check_adaptive_weight, check_kept_tokens
+from .strategies import PEARS, check_own_strategy, check_wrong_strategies
+from .when_to_distill import check_clipped_loss, check_targets

@@ -1,0 +1,138 @@
+"""What all checks share: how the reader's function is called, and how a mistake is said."""
+
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from functools import wraps
+from io import StringIO
+
+import torch
+from torch import Tensor
+
+Check = Callable[[Callable], bool]
+
+
+class Wrong(Exception):
+    """What a check has to say to the reader."""
+
+
+class Unsolved(Wrong):
+    """The reader's function is still the stub."""
+
+
+def exercise(find_mistake: Callable[[Callable], str]) -> Check:
+    """Make a check of a function that returns the praise, or raises Wrong with the mistake."""
+
+    @wraps(find_mistake)
+    def check(function: Callable) -> bool:
+        try:
+            praise = find_mistake(function)
+        except Unsolved as why:
+            print(f"not solved yet: {why}")
+        except Wrong as mistake:
+            print(f"not right yet: {mistake}")
+        else:
+            print(f"right: {praise}")
+            return True
+        return False
+
+    return check
+
+
+def answer_of(function: Callable, call: str, *arguments, **options):
+    """What the reader's function returns; `call` says how it was called."""
+    if not callable(function):
+        raise Wrong(f"give the function itself, not {shortened(function)}")
+    try:
+        with redirect_stdout(StringIO()):  # a print for finding a mistake is no part of the answer
+            answer = function(*arguments, **options)
+    except NotImplementedError:
+        raise Unsolved("the function raises NotImplementedError") from None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit too
+        raise Wrong(f"{call} raised {type(error).__name__}: {shortened(error, str)}") from None
+    if answer is None or answer is ...:
+        raise Unsolved(f"{call} returned {answer}")
+    return answer
+
+
+def shortened(value, show: Callable = repr) -> str:
+    """A value on one line of at most 80 characters, even if it can't be shown."""
+    try:
+        text = " ".join(show(value).split())
+    except Exception:
+        return f"an object of type {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def number_of(answer, call: str) -> float:
+    try:
+        if not isinstance(answer, str | bytes):
+            return float(answer)
+    except Exception:
+        pass
+    raise Wrong(f"{call} returned {shortened(answer)}, which is no number")
+
+
+def values_of(answer, call: str) -> Tensor:
+    """The answer as a tensor of numbers, float32."""
+    try:
+        if isinstance(answer, str | bytes):
+            raise TypeError
+        values = torch.as_tensor(answer).detach().cpu()
+        if values.is_complex():
+            raise TypeError
+        return values.float()
+    except Exception:
+        raise Wrong(f"{call} returned {shortened(answer)}, which is no tensor of numbers") from None
+
+
+def numbers_of(answer, shape: torch.Size, call: str, each: str, hint: str = "") -> Tensor:
+    """The answer, a tensor of finite numbers of the right shape; `each` says what has one."""
+    try:
+        values = torch.as_tensor(answer)
+        numbers = values.detach().cpu()
+        if numbers.is_complex():
+            raise TypeError
+        numbers = numbers.to(torch.float64)
+    except Exception:
+        raise Wrong(f"{call} returned {shortened(answer)}, which is no tensor of numbers") from None
+    if values.shape != shape:
+        what = f"shape {(*values.shape,)}, not {(*shape,)}: one number {each}"
+        raise Wrong(f"{call} returned {what}")
+    if not numbers.isfinite().all():
+        raise Wrong(f"{call} holds {numbers[~numbers.isfinite()][0].item()}{hint}")
+    return values
+
+
+def all_equal(values: Tensor, expected: Tensor) -> bool:
+    values, expected = values.detach().cpu(), expected.detach()
+    return torch.allclose(values.to(expected.dtype), expected, rtol=1e-4, atol=1e-5)
+
+
+def gradients_of(values: Tensor, leaves: tuple[Tensor, ...], call: str) -> list[Tensor]:
+    """Of the sum of the reader's values, with respect to each leaf; 0 where there is none."""
+    try:
+        found = torch.autograd.grad(values.sum(), leaves, allow_unused=True)
+    except Exception as error:
+        raise Wrong(f"the gradient of {call} can't be taken: {shortened(error, str)}") from None
+    return [
+        torch.zeros_like(leaf) if gradient is None else gradient
+        for leaf, gradient in zip(leaves, found, strict=True)
+    ]
+
+
+def kept_of(answer, shape: torch.Size, call: str) -> Tensor:
+    """The answer as a tensor of truth values; 0 and 1 will do as well."""
+    try:
+        kept = torch.as_tensor(answer).detach().cpu()
+        if kept.shape != shape:
+            what = f"shape {(*kept.shape,)}, not {(*shape,)}: one truth value a token"
+            raise Wrong(f"{call} returned {what}")
+        if not ((kept == 0) | (kept == 1)).all():
+            raise Wrong(f"{call} returned other values than True and False (or 1 and 0)")
+        return kept.bool()
+    except Wrong:
+        raise
+    except Exception:
+        raise Wrong(f"{call} returned {shortened(answer)}, which is no tensor") from None

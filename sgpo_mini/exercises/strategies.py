@@ -1,0 +1,81 @@
+"""The checks of notebook 02: a strategy of the reader's own, and wrong ones for a control."""
+
+import random
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+from ..mini_gsm import make_problems
+from ..problems import Problem
+from ..step_forms import read_operations
+from ..strategies import Strategy, leaks
+from .checking import Wrong, answer_of, exercise, shortened
+
+PEARS = Problem(
+    "pears",
+    "Omar picks 6 baskets of 12 pears each. He gives 16 pears to a school and packs the rest in "
+    "bags of 8 pears. How many bags does he fill?",
+    "7",
+)
+
+
+@exercise
+def check_own_strategy(function: Callable) -> str:
+    """Exercise: a strategy for the story PEARS in the form of `Strategy.text`, `f(question)`."""
+    call = "f(question)"
+    text = answer_of(function, call, PEARS.question)
+    if not isinstance(text, (str, Strategy)):
+        raise Wrong(f"{call} returned {shortened(text)}, which is no text")
+    try:
+        strategy = text if isinstance(text, Strategy) else Strategy.parse(text)
+    except ValueError as error:
+        raise Wrong(str(error)) from None
+    if found := leaks(strategy, PEARS):
+        told = ", ".join(found)
+        raise Wrong(f"it gives {told} away; say what a number stands for, not the number")
+    if named := re.search(r"(?i)\b(?:omar|pears?)\b", strategy.text):
+        raise Wrong(f"it names {named[0]!r}; it is to serve every problem of this kind")
+    operations, right = read_operations(strategy), ("multiply", "subtract", "divide")
+    if operations == right:
+        return "multiply, subtract, divide; no number, no name, and usable for the next story"
+    told = ", ".join(operations) or "no operation"
+    if sorted(operations) == sorted(right):
+        why = "these are the right ones in another order"
+    elif not operations:
+        why = "begin a step with its verb, such as 'Add'"
+    else:
+        why = "solve the story yourself, and write a step for each operation"
+    raise Wrong(f"its steps say {told}; {why}")
+
+
+@exercise
+def check_wrong_strategies(function: Callable) -> str:
+    """Exercise: for each problem another family's strategy that is not its own, `f(problems)`."""
+    names = ("pack", "shelf_get_give", "share", "four_changes")
+    of = {name: [p for p in make_problems("validation") if p.family == name] for name in names}
+    pack, shelf, share, changes = (of[name] for name in names)
+    mixed = pack[:5] + shelf[:3] + share[:1] + changes[:2]
+    random.Random(1).shuffle(mixed)
+    twin = [replace(problem, strategy=pack[0].strategy) for problem in shelf[:2]]
+    worded = [replace(p, strategy=f"{p.strategy}\n- Check the result") for p in share[:2]]
+    cases = (
+        ("four families in their order", pack[:3] + shelf[:3] + share[:3] + changes[:3]),
+        ("families mixed, of unequal size", mixed),
+        ("two families that share a strategy", pack[:2] + twin + changes[:1]),
+        ("a family with two strategies", share[2:4] + worded + changes[:1]),
+    )
+    for about, problems in cases:
+        call = f"f(problems) with {about}"
+        given = answer_of(function, call, list(problems))
+        if not isinstance(given, (list, tuple)) or len(given) != len(problems):
+            kind = f"{len(given)} items" if isinstance(given, (list, tuple)) else shortened(given)
+            raise Wrong(f"{call} returned {kind}; one strategy a problem, {len(problems)} in all")
+        for problem, strategy in zip(problems, given, strict=True):
+            owners = {other.family for other in problems if other.strategy == strategy}
+            if not owners:
+                raise Wrong(f"{call} gave {shortened(strategy)}, which is no problem's strategy")
+            if strategy == problem.strategy:
+                raise Wrong(f"{call} gave {problem.id} its own strategy's text; compare the texts")
+            if problem.family in owners:
+                raise Wrong(f"{call} gave {problem.id} a strategy of its own family")
+    return "everybody's strategy is one that others need"
