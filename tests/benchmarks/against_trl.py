@@ -232,10 +232,7 @@ def machine() -> dict:
 
 
 def matrix_rate(options: argparse.Namespace) -> dict[str, float]:
-    """Operations a second of a large float32 matrix product, the best of many, by threads.
-
-    By CPU time, which other work on the machine disturbs less.
-    """
+    """Operations a second of a large float32 matrix product, the best of many, by threads."""
     job = {"method": "matrices", "model": str(TINY_STUDENT), "tokens": 1, "forced": False}
     job |= {"rollouts": (2, 0), "real_rewards": False, "batches": [[]]}
     rates = {}
@@ -245,8 +242,8 @@ def matrix_rate(options: argparse.Namespace) -> dict[str, float]:
         worker.answer()
         for count in options.threads:
             answers = [worker.ask(threads=count) for _ in range(20)]
-            best = min(answer["seconds"]["step"][CPU] for answer in answers)
-            rates[str(count)] = answers[0]["operations"] * count / best
+            best = min(answer["seconds"]["step"][WALL] for answer in answers)
+            rates[str(count)] = answers[0]["operations"] / best
     return rates
 
 

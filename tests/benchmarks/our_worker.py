@@ -214,12 +214,12 @@ def a_decoding(worker: Worker, student: Student, config: Config, job: dict):
 
 def a_matrix_product(worker: Worker):
     """What the machine can multiply at best: the floor's rate."""
-    left, right = torch.randn(2, 1024, 1024).unbind()
+    left, right = torch.randn(2, 2048, 2048).unbind()
 
     def do(batch: list[Problem]) -> dict:
         with worker.measured("step"):
             left @ right
-        return {"operations": 2 * 1024**3}
+        return {"operations": 2 * 2048**3}
 
     return do
 

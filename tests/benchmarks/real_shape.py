@@ -82,10 +82,16 @@ def main() -> None:
     parser.add_argument("--new-tokens", type=int, default=256)
     parser.add_argument("--micro-batch-tokens", type=int, default=4096)
     parser.add_argument("--checkpointing", action="store_true")
+    parser.add_argument("--memory-gib", type=float, help="fail above it: 15 is a free Colab GPU's")
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--out", default="", help="JSON file")
     options = parser.parse_args()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    if options.memory_gib:
+        if device == "CPU":
+            parser.error("--memory-gib limits a GPU's memory, and there is no GPU here")
+        whole = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(options.memory_gib * 2**30 / whole, 1.0))
     with tempfile.TemporaryDirectory() as folder:
         build(Path(folder), options.layers, options.hidden)
         runs = [measure(Path(folder), options, rank) for rank in (32, 0)]
