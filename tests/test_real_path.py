@@ -2,11 +2,10 @@
 
 import dataclasses
 import json
-import shutil
 
 import pytest
 import torch
-from transformers import AutoTokenizer, GenerationConfig, Qwen2Config, Qwen2ForCausalLM
+from random_qwen import END_OF_TEXT, END_OF_TURN, START_OF_TURN, VOCABULARY, random_qwen
 
 from sgpo_mini import rollout
 from sgpo_mini.evaluation import evaluate
@@ -22,43 +21,12 @@ from sgpo_mini.strategies import (
 from sgpo_mini.student import load_student, refuse_unknown_words
 from sgpo_mini.training import Config, train
 
-END_OF_TEXT, START_OF_TURN, END_OF_TURN = 151643, 151644, 151645
-VOCABULARY = 152064
 SYSTEM = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
 
 
 @pytest.fixture(scope="module")
 def model_folder(tokenizer_dir, tmp_path_factory):
-    """A random model beside the real tokenizer and the real generation_config.json.
-
-    A random model would never end its turn, so every completion would be cut off and nothing
-    rewarded. One attention bias, seen by all positions, is turned towards the end token: it ends
-    about one completion in four at every token.
-    """
-    folder = tmp_path_factory.mktemp("real") / "student"
-    config = Qwen2Config(
-        vocab_size=VOCABULARY,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        tie_word_embeddings=True,
-        eos_token_id=END_OF_TURN,
-        bos_token_id=END_OF_TEXT,
-    )
-    torch.manual_seed(0)
-    model = Qwen2ForCausalLM(config)
-    with torch.no_grad():
-        attention = model.model.layers[-1].self_attn
-        attention.v_proj.bias.fill_(1.0)
-        attention.o_proj.weight.copy_(torch.eye(32))
-        model.lm_head.weight[END_OF_TURN] = 11.0 / 32
-    model.generation_config = GenerationConfig.from_pretrained(tokenizer_dir)
-    model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(tokenizer_dir).save_pretrained(folder)
-    shutil.copy(tokenizer_dir / "generation_config.json", folder)
-    return folder
+    return random_qwen(tokenizer_dir, tmp_path_factory.mktemp("real") / "student")
 
 
 @pytest.fixture(scope="module")

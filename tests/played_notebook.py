@@ -1,0 +1,62 @@
+"""Runs a notebook's cells in its profile "gsm8k": `python played_notebook.py NOTEBOOK MODEL`.
+
+In place of the Hub's student stands the model in the folder MODEL, and what only takes long is cut
+short for this model: completions after 3 tokens, training after 2 steps.
+Prints the number of the cells that ran, and fails with the one that does not.
+"""
+
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+
+import matplotlib
+
+from sgpo_mini import rollout, student, training
+
+HUB = "Qwen/Qwen2.5-0.5B-Instruct"
+PROFILE = 'PROFILE = "laptop"'
+STEPS, TOKENS = 2, 3
+
+
+def main(notebook: Path, model: str) -> None:
+    cut_short(model)
+    matplotlib.use("agg")
+    os.chdir(notebook.parent)  # where Jupyter would run it
+    told = json.loads(notebook.read_text(encoding="utf-8"))
+    cells = ["".join(cell["source"]) for cell in told["cells"] if cell["cell_type"] == "code"]
+    assert sum(cell.count(PROFILE) for cell in cells) == 1, "no PROFILE to change"
+    names = {"__name__": "__main__"}
+    for number, cell in enumerate(cells):
+        code = cell.replace(PROFILE, 'PROFILE = "gsm8k"').replace("%matplotlib inline", "")
+        exec(compile(code, f"{notebook.name}, code cell {number}", "exec"), names)
+    print(f"{len(cells)} cells")
+
+
+def cut_short(model: str) -> None:
+    load, decode, train = student.load_student, rollout.decode, training.train
+
+    def load_small(source="tiny", **options):
+        return load(model if source == HUB else source, **options)
+
+    def decode_little(one, *given, max_new_tokens, **options):
+        most = TOKENS if is_large(one) else max_new_tokens
+        return decode(one, *given, max_new_tokens=min(max_new_tokens, most), **options)
+
+    def train_little(one, problems, config, **options):
+        most = STEPS if is_large(one) else config.steps
+        config = dataclasses.replace(config, steps=min(config.steps, most))
+        return train(one, problems, config, **options)
+
+    student.load_student, rollout.decode = load_small, decode_little
+    training.train = train_little
+
+
+def is_large(one: student.Student) -> bool:
+    """Whether it stands for the Hub's student; the shipped one takes the same time as ever."""
+    return one.model.config.vocab_size > 100_000
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]).resolve(), sys.argv[2])
