@@ -254,7 +254,98 @@ def mean_of(values, mask, kept):
     return (values * mask * kept).sum(1) / mask.sum(1)
 
 
+def joined(explored, distilled, rows, alpha, count=None):
+    total = explored.sum() + (alpha.detach()[rows] * distilled).sum()
+    return total / (count or len(explored))
+
+
+def first_bad(bad, rows, factor=4.0, patience=3, last=False, of_step=True, anew=True):
+    """The step by the reader's `bad(row, first, factor)`, with the usual mistakes on request."""
+    streak = 0
+    for place, row in enumerate(rows):
+        streak = streak + 1 if bad(row, rows[0], factor) else 0 if anew else streak
+        if streak == patience:
+            shift = 0 if last else 1 - patience
+            return (row["step"] if of_step else place) + shift
+    return 0
+
+
+def is_bad(row, first, factor, finite=True, zero=True, high=True, low=True):
+    e, usual = row["entropy"], first["entropy"]
+    bad = finite and not (math.isfinite(row["loss"]) and math.isfinite(row["gradient_norm"]))
+    bad = bad or (zero and row["gradient_norm"] == 0)
+    if e is not None and usual is not None:
+        bad = bad or (high and e > usual * factor) or (low and e < usual / factor)
+    return bad
+
+
+def with_signs(**signs):
+    return lambda rows, **options: first_bad(
+        lambda row, first, factor: is_bad(row, first, factor, **signs), rows, **options
+    )
+
+
 WRONG = {
+    "check_joined_loss": {
+        "a mean over targets": (lambda e, d, r, a: e.mean() + (a.detach()[r] * d).mean(),
+                                "all P problems"),
+        "divided by the targets": (lambda e, d, r, a: joined(e, d, r, a, max(len(r), 1)),
+                                   "all P problems"),
+        "the sum": (lambda e, d, r, a: joined(e, d, r, a, 1), "take the mean"),
+        "the first weights": (lambda e, d, r, a: e.mean() + (a.detach()[: len(r)] * d).sum() / 4,
+                              "alpha[rows]"),
+        "one weight for all": (lambda e, d, r, a: e.mean() + a.detach().mean() * d.sum() / 4,
+                               "an α of its own"),
+        "means of everything": (lambda e, d, r, a: e.mean() + a.detach().mean() * d.mean(),
+                                "an α of its own"),
+        "no weight": (lambda e, d, r, a: e.mean() + d.sum() / len(e), "α is missing"),
+        "the gradient of alpha": (lambda e, d, r, a: (e.sum() + (a[r] * d).sum()) / len(e),
+                                  "gradient into α"),
+        "no gradient": (lambda e, d, r, a: joined(e, d, r, a).detach(), "no gradient"),
+        "only those with a target": (lambda e, d, r, a: (e[r].sum() + (a[r] * d).sum()) / len(r),
+                                     "still has its L_GRPO"),
+        "a weight for both": (lambda e, d, r, a: (a * e).mean() + (a[r] * d).sum() / 4, "alone"),
+        "a mixture": (lambda e, d, r, a: ((1 - a) * e).mean() + (a[r] * d).sum() / 4, "1 - α"),
+        "a mean of nothing": (lambda e, d, r, a: e.mean() + (a.detach()[r] * d).mean()
+                              * len(r) / len(e), "NaN"),
+        "half of the gradient": (lambda e, d, r, a: joined(e, (d + d.detach()) / 2, r, a),
+                                 "gradient to L_KD"),
+        "no gradient to one": (lambda e, d, r, a: joined(e.detach(), d, r, a),
+                               "gradient to L_GRPO"),
+        "one number a problem": (lambda e, d, r, a: e.index_add(0, r, a[r] * d), "shape"),
+        "subtracted": (lambda e, d, r, a: 2 * e.mean() - joined(e, d, r, a), "add them"),
+        "GRPO alone": (lambda e, d, r, a: e.mean(), "L_KD is missing"),
+        "the KL alone": (lambda e, d, r, a: joined(e, d, r, a) - e.mean(), "L_GRPO is missing"),
+        "something else": (lambda e, d, r, a: e.mean() * 7, "/ P"),
+        "a text": (lambda e, d, r, a: "0.29", "no tensor"),
+    },
+    "check_first_bad_step": {
+        "never": (lambda rows, factor=4.0, patience=3: 0, "slowly"),
+        "always": (lambda rows, factor=4.0, patience=3: 1, "healthy"),
+        "one is enough": (lambda rows, factor=4.0, patience=3: first_bad(
+            is_bad, rows, factor, 1), "may be chance"),
+        "the last of them": (lambda rows, **options: first_bad(
+            is_bad, rows, last=True, **options), "began"),
+        "a place in the list": (lambda rows, **options: first_bad(
+            is_bad, rows, of_step=False, **options), "own `step`"),
+        "beside the row before": (lambda rows, **options: first_bad(
+            lambda row, first, factor: is_bad(row, rows[max(0, rows.index(row) - 1)], factor),
+            rows, **options), "slowly"),
+        "NaN compared": (with_signs(finite=False), "isfinite"),
+        "no collapse": (with_signs(low=False), "collapsed"),
+        "no growth": (with_signs(high=False), "slowly"),
+        "no zero": (with_signs(zero=False), "nothing is learnt"),
+        "not anew": (lambda rows, **options: first_bad(is_bad, rows, anew=False, **options),
+                     "count anew"),
+        "fixed arguments": (lambda rows, **options: first_bad(is_bad, rows), "are arguments"),
+        "no entropy": (lambda rows, **options: first_bad(
+            lambda row, first, factor: row["entropy"] > 0 and is_bad(row, first, factor),
+            rows, **options), "TypeError"),
+        "at the factor too": (lambda rows, **options: first_bad(
+            lambda row, first, factor: row["entropy"] >= factor * first["entropy"]
+            or is_bad(row, first, factor), rows, **options), "exactly 4"),
+        "a text": (lambda rows, **options: "5", "no number"),
+    },
     "check_own_strategy": {
         "digits": (strategy_of("Multiply 6 by the amount in each", SUBTRACT, DIVIDE), "gives 6"),
         "a number word": (strategy_of(MULTIPLY, "Subtract sixteen", DIVIDE), "gives sixteen"),

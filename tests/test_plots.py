@@ -75,7 +75,24 @@ COSTS = {
     "vocabulary": {"rollout": [(500, [0.1]), (150_000, [9.0])], "update": [(500, [0.2])]},
 }
 
+FIELDS = ("p_auto", "p_guide", "alpha", "alpha_applied", "kl", "masked_by_delta", "entropy",
+          "completion_tokens", "groups_without_signal", "gradient_norm")  # fmt: skip
+
+
+def log_of(slope, steps=30, **others):
+    """A run's log in which every field grows by `slope` a step."""
+    rows = [{"step": step, **dict.fromkeys(FIELDS, slope * step)} for step in range(1, steps + 1)]
+    return [row | others for row in rows]
+
+
+DYNAMICS = {  # the second method has no strategies: its log has zeros and no p_guide
+    "sgpo": [log_of(0.01), log_of(0.02, 25)],
+    "grpo": [log_of(0.005, p_guide=None, alpha=0.0, alpha_applied=0.0, kl=0.0, masked_by_delta=0)],
+}
+
 DRAWINGS = {
+    "training_dynamics": lambda: plots.training_dynamics(DYNAMICS),
+    "training_dynamics of one run": lambda: plots.training_dynamics({"sgpo": [log_of(0.01)]}),
     "cost_growth": lambda: plots.cost_growth(COSTS),
     "next_token_shift": lambda: plots.next_token_shift(*SHIFT),
     "two_fits": lambda: plots.two_fits(*FITS),
@@ -243,6 +260,38 @@ def test_weights_leave_out_what_was_not_measured():
     assert [len(line.get_xdata()) for line in upper.lines] == [0, 0, 28, 28]
     assert len(legend_texts(upper)) == 1
     assert set(lower.lines[1].get_ydata()) == {0.0}
+
+
+def test_dynamics_have_a_panel_a_quantity_and_a_band_only_over_seeds():
+    figure = plots.training_dynamics(DYNAMICS, smooth=2)
+    panels = {axes.get_title(loc="left"): axes for axes in figure.axes}
+    assert len(panels) == 8 and all(axes.get_ylabel() for axes in figure.axes)
+    right, weight, length = (panels[n] for n in ("Right answers", "Weight α", "Length of a try"))
+    guided = [line for line in right.lines if line.get_linestyle() == "--"]
+    assert len(guided) == 1 and len(guided[0].get_xdata()) == 25, "where all seeds have the step"
+    assert len(weight.lines) == 2, "a method without strategies has no weight, not a weight of 0"
+    assert {line.get_color() for line in weight.lines} == {LOOKS["sgpo"].color}
+    mean, grpo, faint = length.lines
+    assert list(mean.get_ydata()[:2]) == pytest.approx([0.015, 0.0225])
+    low, high = confidence_interval([0.015, 0.03], over="seeds")
+    (band,) = length.collections
+    edges = [y for x, y in band.get_paths()[0].vertices if x == 2]
+    assert max(edges) == pytest.approx(high) and low < 0 and min(edges) == 0
+    assert list(grpo.get_ydata()[:2]) == pytest.approx([0.005, 0.0075])
+    assert list(faint.get_ydata()) == [row["entropy"] for row in DYNAMICS["grpo"][0]]
+    assert faint.get_alpha() < 1 and mean.get_marker() != grpo.get_marker()
+    assert legend_texts(figure) == ["sgpo", "grpo"]
+    assert legend_texts(right) == ["alone", "with strategy"]
+
+
+def test_dynamics_leave_out_what_is_missing_or_not_finite():
+    rows = log_of(0.01)
+    rows[3]["entropy"], rows[4]["kl"] = math.nan, None
+    del rows[5]["gradient_norm"]
+    panels = plots.training_dynamics({"sgpo": [rows]}).axes
+    counts = {axes.get_title(loc="left"): len(axes.lines[0].get_xdata()) for axes in panels}
+    assert [counts.pop(n) for n in ("Entropy", "KL at the targets")] == [29, 29]
+    assert counts.pop("Length of the gradient") == 29 and set(counts.values()) == {30}
 
 
 def test_gain_orders_families_and_marks_those_outside():
