@@ -223,6 +223,47 @@ MULTIPLY, SUBTRACT, DIVIDE = (
 )
 
 
+def reader(lines, numbers, plan, calculate=False, twice=False, start=True, chain=True):
+    """Whose plan it is, with the usual mistakes on request."""
+    (_, running), *rest = numbers.items()
+    free, done = dict(rest), []
+    for i, (first, sign, second, result) in enumerate(lines):
+        role = next((role for role, number in free.items() if number == second), None)
+        if role is None or (first != running and (chain if i else start)):
+            return "not fitting"
+        if not twice:
+            del free[role]
+        done.append((sign, role))
+        exact = {"+": running + second, "−": running - second, "×": running * second}
+        running = exact[sign] if calculate else result
+    if done == plan:
+        return "own"
+    same = [sign for sign, _ in done] == [sign for sign, _ in plan]
+    return "other quantities" if same else "other operations"
+
+
+def by_kind(lines, numbers, plan, same):
+    """Like `reader`, where the plan is told by `same` alone."""
+    read = reader(lines, numbers, plan)
+    if read == "not fitting":
+        return read
+    steps = [(sign, {n: role for role, n in numbers.items()}[b]) for _, sign, b, _ in lines]
+    return "own" if same(steps, plan) else read
+
+
+def near_miss(own, fitting):
+    places = [place for _, place in own]
+    for plan in fitting:
+        if [place for _, place in plan] == places:
+            if sum(a != b for a, b in zip(own, plan, strict=True)) == 1:
+                return plan
+    return ()
+
+
+def other_plan(own, fitting):
+    return next((plan for plan in fitting if plan != own), ())
+
+
 def others(problems, own_text=False, own_family=False):
     """Another's strategy for each, with the usual mistakes on request."""
     return [
@@ -641,6 +682,39 @@ WRONG = {
         "a fixed constant": (lambda p, right, own, **rest: luffy(p, right, own), "argument"),
         "something else": (lambda p, right, own, **rest: 7.0, "it is -A"),
         "a text": (lambda *given, **rest: "-0.2", "no number"),
+    },
+    "check_plan_reader": {
+        "by the answer": (lambda lines, numbers, plan:
+                          "own" if lines[-1][3] == 89 else reader(lines, numbers, plan),
+                          "proves no plan"),
+        "calculates itself": (lambda *given: reader(*given, calculate=True), "what is written"),
+        "in any order": (lambda *given: by_kind(*given, lambda a, b: sorted(a) == sorted(b)),
+                         "the order counts"),
+        "the operations alone": (lambda *given: by_kind(
+            *given, lambda a, b: [s for s, _ in a] == [s for s, _ in b]), "done with"),
+        "the quantities alone": (lambda *given: by_kind(
+            *given, lambda a, b: [r for _, r in a] == [r for _, r in b]), "operations too"),
+        "a beginning": (lambda *given: by_kind(*given, lambda a, b: a == b[: len(a)]),
+                        "not the plan"),
+        "a quantity twice": (lambda *given: reader(*given, twice=True), "used once"),
+        "any start": (lambda *given: reader(*given, start=False), "first number"),
+        "no chain": (lambda *given: reader(*given, chain=False), "line before"),
+        "other words": (lambda *given: reader(*given).replace("own", "own plan"), "four words"),
+        "a truth value": (lambda *given: reader(*given) == "own", "four words"),
+    },
+    "check_near_miss": {
+        "its own": (lambda own, fitting: own, "its own plan"),
+        "the first other": (other_plan, "the same quantities"),
+        "zipped": (lambda own, fitting: min(
+            (plan for plan in fitting if plan != own), default=(),
+            key=lambda plan: sum(a != b for a, b in zip(own, plan, strict=False))), "quantities"),
+        "all turned round": (lambda own, fitting: next(
+            (plan for plan in fitting if [p for _, p in plan] == [p for _, p in own]
+             and all(a != b for a, b in zip(own, plan, strict=True))), ()), "only one operation"),
+        "not from the list": (lambda own, fitting: near_miss(own, fitting) and (
+            ("raise to the power of", own[0][1]), *own[1:]), "does not fit"),
+        "something always": (lambda own, fitting: near_miss(own, fitting) or own, "return ()"),
+        "a text": (lambda own, fitting: "subtract, subtract", "no plan"),
     },
 }  # fmt: skip
 

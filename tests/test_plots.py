@@ -90,9 +90,21 @@ DYNAMICS = {  # the second method has no strategies: its log has zeros and no p_
     "grpo": [log_of(0.005, p_guide=None, alpha=0.0, alpha_applied=0.0, kl=0.0, masked_by_delta=0)],
 }
 
+PROMPTS = [("alone", "test"), ("alone", "unseen"), ("with its strategy", "test")]
+SHARES_OF_SPLITS = {"base": dict(zip(PROMPTS, (30.0, 25.6, 97.1), strict=True))}
+SHARES_OF_SPLITS |= {"chance": dict(zip(PROMPTS[:2], (33.5, 27.1), strict=True))}
+GAINS = {
+    "methods": {"a long name of a method": {c: [50.0, 52.0, 54.0] for c in PROMPTS}},
+    "controls": {
+        "up and down": {c: [-9.0, 1.0, 8.0] for c in PROMPTS},
+        "worse": dict(zip(PROMPTS, ([-3.0, -3.0], [-98.0, -99.0], [0.0, 0.0]), strict=True)),
+    },
+}
+
 DRAWINGS = {
     "training_dynamics": lambda: plots.training_dynamics(DYNAMICS),
     "training_dynamics of one run": lambda: plots.training_dynamics({"sgpo": [log_of(0.01)]}),
+    "transfer_gains": lambda: plots.transfer_gains(SHARES_OF_SPLITS, GAINS),
     "cost_growth": lambda: plots.cost_growth(COSTS),
     "next_token_shift": lambda: plots.next_token_shift(*SHIFT),
     "two_fits": lambda: plots.two_fits(*FITS),
@@ -612,6 +624,29 @@ def test_the_histogram_counts_every_token_and_those_above_each_delta(tmp_path):
     assert set(legend_texts(figure)) == labels
     assert axes.get_xscale() == "log" and "nats" in axes.get_xlabel()
     plots.save(plots.kl_histogram({"one": [0.5]}, []), tmp_path / "figure.png")
+
+
+def test_gains_by_split_are_coloured_only_where_the_interval_leaves_out_0():
+    (axes,) = plots.transfer_gains(SHARES_OF_SPLITS, GAINS, largest=50).axes
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    assert rows == ["base", "chance", "a long name of a method", "up and down", "worse"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["test", "unseen", "test"]
+    (image,) = axes.images
+    assert image.get_array().tolist() == [
+        [0, 0, 0],
+        [0, 0, 0],
+        [52, 52, 52],
+        [0, 0, 0],
+        [-3, -98.5, 0],
+    ]
+    assert image.get_clim() == (-50, 50) and image.get_cmap().name == "RdBu"
+    told = iter(texts(axes))
+    assert [next(told) for _ in range(6)] == ["30 %", "26 %", "97 %", "34 %", "27 %", "—"]
+    low, high = confidence_interval([50.0, 52.0, 54.0], over="seeds")
+    assert [next(told) for _ in range(2)] == ["+52.0", f"+{low:.0f} to +{high:.0f}"]
+    assert {"0.0", "−3.0", "−98.5", "alone", "with its strategy"} <= set(texts(axes))
+    blocks = [line.get_ydata()[0] for line in axes.lines if set(line.get_xdata()) == {0, 1}]
+    assert blocks == [1.5, 2.5]
 
 
 def test_forest_has_each_interval_its_verdict_and_the_papers_number():

@@ -18,4 +18,5 @@ from .tokens import (
     token_probability_strip,
     two_fits,
 )
+from .transfer import transfer_gains
 from .weights import kl_histogram, weight_surface

@@ -1,0 +1,70 @@
+"""What was learnt, where it is needed: gains by split, unguided and guided."""
+
+from matplotlib.figure import Figure
+
+from ..evaluation import confidence_interval
+from ..looks import GREY, INK
+from .style import own_style
+
+Column = tuple[str, str]  # (prompt, split)
+
+
+@own_style
+def transfer_gains(
+    shares: dict[str, dict[Column, float]],
+    gains: dict[str, dict[str, dict[Column, list[float]]]],
+    largest: float = 60.0,
+) -> Figure:
+    """How much each row gained over the base student, column by column: gains[block][row][column],
+    one value a seed in percentage points; mean with 95 % t interval, coloured where the interval
+    leaves out 0 (blue above, red below, full at `largest` points) and white where it holds 0.
+    First, in grey and percent, `shares` that are no gain: the base student's own, pure chance."""
+    columns = list(next(iter(shares.values())))
+    rows = [*shares, *(name for block in gains.values() for name in block)]
+    told = {name: row for block in gains.values() for name, row in block.items()}
+    figure = Figure((8, 1.9 + 0.37 * len(rows)))
+    axes = figure.add_subplot()
+    axes.grid(False)
+    image = [[0.0] * len(columns) for _ in rows]
+    for y, name in enumerate(rows):
+        for x, column in enumerate(columns):
+            if name in shares:
+                share = shares[name].get(column)
+                text = "—" if share is None else f"{share:.0f} %"
+                axes.text(x, y, text, ha="center", va="center", size=10, color=GREY)
+                continue
+            values = told[name][column]
+            mean, (low, high) = sum(values) / len(values), confidence_interval(values, "seeds")
+            clear = low > 0 or high < 0
+            image[y][x] = mean if clear else 0.0
+            look = {"ha": "center", "color": "white" if abs(image[y][x]) > 0.62 * largest else INK}
+            weight = "bold" if clear else "normal"
+            axes.text(x, y + 0.02, _signed(mean, 1), **look, va="bottom", size=9.5, weight=weight)
+            interval = f"{_signed(low)} to {_signed(high)}"
+            axes.text(x, y + 0.1, interval, **look, va="top", size=7)
+    axes.imshow(image, cmap="RdBu", vmin=-largest, vmax=largest, aspect="auto")
+    line = len(shares) - 0.5
+    for block in gains.values():
+        axes.axhline(line, color=INK, lw=1.4)
+        line += len(block)
+    for x in range(1, len(columns)):
+        new = columns[x][0] != columns[x - 1][0]
+        axes.axvline(x - 0.5, color=INK if new else "white", lw=1.4 if new else 1)
+    for prompt in dict.fromkeys(prompt for prompt, _ in columns):
+        places = [x for x, column in enumerate(columns) if column[0] == prompt]
+        middle = (places[0] + places[-1]) / 2
+        axes.text(middle, -0.62, prompt, ha="center", va="bottom", weight="bold", size=10)
+    axes.set_xticks(range(len(columns)), [split for _, split in columns], size=9.5)
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set_title("Gain over the base student", pad=24)
+    axes.set(
+        xlabel="split; grey: percent right; below: gain in percentage points, 95 % interval over "
+        "seeds\n(blue: above 0, red: below 0, white: the interval holds 0)",
+        ylabel="training",
+    )
+    return figure
+
+
+def _signed(value: float, digits: int = 0) -> str:
+    rounded = round(value, digits) + 0.0
+    return f"{rounded:+.{digits}f}".replace("-", "−") if rounded else f"{0:.{digits}f}"
