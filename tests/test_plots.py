@@ -274,19 +274,19 @@ def test_weights_leave_out_what_was_not_measured():
     assert set(lower.lines[1].get_ydata()) == {0.0}
 
 
-def test_dynamics_have_a_panel_a_quantity_and_a_band_only_over_seeds():
+def test_dynamics_have_four_panels_and_a_band_only_over_seeds():
     figure = plots.training_dynamics(DYNAMICS, smooth=2)
     panels = {axes.get_title(loc="left"): axes for axes in figure.axes}
-    assert len(panels) == 8 and all(axes.get_ylabel() for axes in figure.axes)
-    right, weight, length = (panels[n] for n in ("Right answers", "Weight α", "Length of a try"))
+    assert len(panels) == 4 and all(axes.get_ylabel() for axes in figure.axes)
+    right, weight, entropy = (panels[n] for n in ("Right answers", "Weight α", "Entropy"))
     guided = [line for line in right.lines if line.get_linestyle() == "--"]
     assert len(guided) == 1 and len(guided[0].get_xdata()) == 25, "where all seeds have the step"
     assert len(weight.lines) == 2, "a method without strategies has no weight, not a weight of 0"
     assert {line.get_color() for line in weight.lines} == {LOOKS["sgpo"].color}
-    mean, grpo, faint = length.lines
+    mean, grpo, faint = entropy.lines
     assert list(mean.get_ydata()[:2]) == pytest.approx([0.015, 0.0225])
     low, high = confidence_interval([0.015, 0.03], over="seeds")
-    (band,) = length.collections
+    (band,) = entropy.collections
     edges = [y for x, y in band.get_paths()[0].vertices if x == 2]
     assert max(edges) == pytest.approx(high) and low < 0 and min(edges) == 0
     assert list(grpo.get_ydata()[:2]) == pytest.approx([0.005, 0.0075])
@@ -299,11 +299,11 @@ def test_dynamics_have_a_panel_a_quantity_and_a_band_only_over_seeds():
 def test_dynamics_leave_out_what_is_missing_or_not_finite():
     rows = log_of(0.01)
     rows[3]["entropy"], rows[4]["kl"] = math.nan, None
-    del rows[5]["gradient_norm"]
+    del rows[5]["alpha"]
     panels = plots.training_dynamics({"sgpo": [rows]}).axes
     counts = {axes.get_title(loc="left"): len(axes.lines[0].get_xdata()) for axes in panels}
     assert [counts.pop(n) for n in ("Entropy", "KL at the targets")] == [29, 29]
-    assert counts.pop("Length of the gradient") == 29 and set(counts.values()) == {30}
+    assert counts.pop("Weight α") == 29 and set(counts.values()) == {30}
 
 
 def test_gain_orders_families_and_marks_those_outside():

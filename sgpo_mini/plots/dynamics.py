@@ -17,23 +17,19 @@ _PANELS = (
     ("Right answers", "share", 1.0, {"p_auto": "alone", "p_guide": "with strategy"}),
     ("Weight α", "no unit", math.inf, {"alpha": "computed", "alpha_applied": "applied"}),
     ("KL at the targets", "nats a token", math.inf, {"kl": ""}),
-    ("Tokens that δ leaves out", "share of tokens", 1.0, {"masked_by_delta": ""}),
     ("Entropy", "nats a token", math.inf, {"entropy": ""}),
-    ("Length of a try", "tokens", math.inf, {"completion_tokens": ""}),
-    ("Groups without a signal", "share", 1.0, {"groups_without_signal": ""}),
-    ("Length of the gradient", "no unit", math.inf, {"gradient_norm": ""}),
 )
-_OF_STRATEGIES = ("alpha", "alpha_applied", "kl", "masked_by_delta")
+_OF_STRATEGIES = ("alpha", "alpha_applied", "kl")
 
 
 @own_style
 def training_dynamics(runs: dict[str, list[list[dict]]], smooth: int = SMOOTHING_STEPS) -> Figure:
-    """What the rows of `metrics.jsonl` tell, a panel a quantity: runs[method] are the rows of one
+    """What the rows of `metrics.jsonl` tell, in four panels: runs[method] are the rows of one
     run (bold: mean of the last `smooth` steps; faint: single steps) or of a run a seed (the mean of
     the smoothed runs and its 95 % t interval, at the steps that all have). What a row lacks, or
     what is not finite, is left out; so is what belongs to strategies where a method has none."""
-    figure = Figure((8, 9.6))
-    grid = figure.subplots(4, 2, sharex=True, subplot_kw={"xmargin": 0}).flat
+    figure = Figure((8, 5.4))
+    grid = figure.subplots(2, 2, sharex=True, subplot_kw={"xmargin": 0}).flat
     looks = looks_of(runs)
     for axes, (title, unit, largest, fields) in zip(grid, _PANELS, strict=True):
         for (field, _), line in zip(fields.items(), ("-", "--"), strict=False):
@@ -44,7 +40,7 @@ def training_dynamics(runs: dict[str, list[list[dict]]], smooth: int = SMOOTHING
                     style = {"color": color, "ls": line, "marker": marker, "ms": 4}
                     _draw(axes, curves, smooth, largest, style, place / len(runs))
         axes.set(title=title, ylabel=unit)
-        axes.set_ylim(0, 1.02 if fields.keys() & {"p_auto", "groups_without_signal"} else None)
+        axes.set_ylim(0, 1.02 if "p_auto" in fields else None)
         if len(fields) > 1:
             ways = zip(fields.values(), ("-", "--"), strict=True)
             lines = [Line2D([], [], color=INK, ls=line, lw=2, label=name) for name, line in ways]
