@@ -36,8 +36,8 @@ def decode(
     cache: keys and values of P prompts but their last tokens, `last` (P,); mask (P, L), 0 on the
     padding at their left; rows (B,), which prompt each completion answers. Returns the tokens
     (B, T), T being the longest completion, and the entropies in nats of the distributions they were
-    drawn from (before `top_p`), (B, T); what stands behind a stop token has no meaning. There are
-    never logits of more than `rows_at_once` completions.
+    drawn from (before `top_p`), (B, T); what stands behind a stop token has no meaning. Where the
+    logits are the LM head's alone, there are never those of more than `rows_at_once` completions.
     """
     reserve(cache, rows, max_new_tokens)
     prompt_length = mask.shape[1]

@@ -238,6 +238,8 @@ def _log_softmax(logits: Tensor) -> Tensor:
 def _kl(log_p: Tensor, log_q: Tensor) -> Tensor:
     """(..., V) -> (...), KL(p ‖ q) = Σ_v p_v (log p_v - log q_v), with 0 · log 0 = 0."""
     p = log_p.exp()
+    if torch.isfinite(log_p.detach().sum() + log_q.detach().sum()):  # no token is banned
+        return (p * (log_p - log_q)).sum(-1)
     used, banned = p > 0, log_q == -torch.inf
     log_ratio = torch.where(used & ~banned, log_p - log_q, 0.0)
     # Infinite from outside: through the product, a token that delta drops would still send back

@@ -113,11 +113,20 @@ def collect(
         advantages = torch.where(failed.unsqueeze(1), 0.0, advantages)  # their rollouts are dropped
     experience.advantages = advantages.flatten()
     if config.updates_per_batch > 1:
-        with torch.no_grad():
-            experience.old_logps = score(
-                student, prompts, autonomous, temperature=config.temperature
-            )
+        experience.old_logps = _old_logps(student, experience, config)
     return experience
+
+
+@torch.no_grad()
+def _old_logps(student: Student, experience: Experience, config: Config) -> Tensor:
+    """What the policy that sampled gives its tokens, (P · G1, T); 0 where nothing is learnt."""
+    rollouts, signal = experience.autonomous, experience.advantages.nonzero().squeeze(1)
+    learnt, logps = rollouts.select(signal), torch.zeros_like(rollouts.mask)
+    for places in _micro_batches(experience.autonomous_prompts, learnt, config.micro_batch_tokens):
+        part = learnt.select(places)
+        scored = score(student, experience.autonomous_prompts, part, temperature=config.temperature)
+        logps[signal[places], : scored.shape[1]] = scored
+    return logps
 
 
 def _give(student: Student, experience: Experience, rows, config: Config) -> None:
@@ -227,7 +236,7 @@ def _explore(student: Student, experience: Experience, config: Config, scale: Sc
     # A rollout whose advantage is 0 has neither loss nor gradient: it costs nothing, but counts.
     signal = experience.advantages.nonzero().squeeze(1)
     learnt, total = rollouts.select(signal), 0.0
-    for places in _micro_batches(experience, learnt, config.micro_batch_tokens):
+    for places in _micro_batches(experience.autonomous_prompts, learnt, config.micro_batch_tokens):
         rows, part = signal[places], learnt.select(places)
         logps = score(student, experience.autonomous_prompts, part, temperature=config.temperature)
         old = experience.old_logps
@@ -253,8 +262,9 @@ def _distill(student: Student, experience: Experience, config: Config, scale: Sc
     """α · L_KD^clip on the targets õ⁺, or its ablations: reverse KL, and SFT (which has no δ)."""
     targets = experience.targets
     kl_tokens = targets.mask.sum()
+    # The guided prompts, the longer ones, decide what fits.
     total, kl_sum, masked = 0.0, 0.0, 0.0
-    for rows in _micro_batches(experience, targets, config.micro_batch_tokens):
+    for rows in _micro_batches(experience.guided_prompts, targets, config.micro_batch_tokens):
         part = targets.select(rows)
         if config.sft_on_target:
             logps = score(student, experience.autonomous_prompts, part)
@@ -287,7 +297,9 @@ def _imitate(student: Student, experience: Experience, config: Config, scale: Sc
     count = len(experience.problems)
     if luffy:
         count *= config.group_sizes()[0] + 1  # one of the group
-    for rows in _micro_batches(experience, experience.given, config.micro_batch_tokens):
+    for rows in _micro_batches(
+        experience.autonomous_prompts, experience.given, config.micro_batch_tokens
+    ):
         part = experience.given.select(rows)
         # LUFFY's π is the policy that samples; SFT teaches the model itself.
         temperature = config.temperature if luffy else 1.0
@@ -302,9 +314,8 @@ def _imitate(student: Student, experience: Experience, config: Config, scale: Sc
     return total
 
 
-def _micro_batches(experience: Experience, rollouts: Rollouts, budget: int) -> list[list[int]]:
-    """The rows of some rollouts in batches of so many tokens, unguided prompts included."""
+def _micro_batches(prompts: list[list[int]], rollouts: Rollouts, budget: int) -> list[list[int]]:
+    """The rows of some rollouts in batches of so many tokens, their prompts included."""
     completions = rollouts.mask.sum(dim=1).long().tolist()
     rows = zip(rollouts.rows.tolist(), completions, strict=True)
-    lengths = [len(experience.autonomous_prompts[row]) + length for row, length in rows]
-    return micro_batches(lengths, budget)
+    return micro_batches([(len(prompts[row]), length) for row, length in rows], budget)

@@ -278,21 +278,27 @@ def _positions(mask: Tensor) -> Tensor:
     return (mask.cumsum(dim=1) - 1).clamp(min=0)
 
 
-def micro_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
+def micro_batches(lengths: Sequence[tuple[int, ...]], budget: int) -> list[list[int]]:
     """The places of sequences, sorted by length, in batches of at most `budget` tokens.
 
-    lengths: tokens of each; padding to the longest of a batch counts. A longer sequence goes alone;
-    0 puts all into one batch, in their order.
+    lengths: tokens of each sequence's parts, such as (prompt, completion). Padding counts, and each
+    part is padded to the longest of its batch, for prompts are padded left and completions right. A
+    sequence above the budget goes alone; 0 puts all into one batch, in their order.
     """
     if not budget:
         return [list(range(len(lengths)))] if lengths else []
     batches: list[list[int]] = []
-    for place in sorted(range(len(lengths)), key=lambda place: lengths[place]):
-        # In rising order the newcomer is the longest, to which all the others are padded.
-        if batches and (len(batches[-1]) + 1) * lengths[place] <= budget:
+    longest: list[int] = []  # of each part, in the last batch
+    for place in sorted(range(len(lengths)), key=lambda place: sum(lengths[place])):
+        together = (
+            [max(pair) for pair in zip(longest, lengths[place], strict=True)] if batches else []
+        )
+        if batches and (len(batches[-1]) + 1) * sum(together) <= budget:
             batches[-1].append(place)
+            longest = together
         else:
             batches.append([place])
+            longest = list(lengths[place])
     return batches
 
 

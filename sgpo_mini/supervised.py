@@ -195,7 +195,7 @@ def _accumulate_sft_gradient(
 ) -> float:
     """Add the gradient of the batch's mean over tokens, `budget` tokens at a time; the loss."""
     all_tokens = sum(len(completion) for _, completion in batch)
-    lengths = [len(prompt) + len(completion) for prompt, completion in batch]
+    lengths = [(len(prompt) + len(completion),) for prompt, completion in batch]
     total = 0.0
     for places in micro_batches(lengths, budget):
         part = [batch[place] for place in places]

@@ -641,16 +641,23 @@ def test_no_gradient_of_the_kl_flows_through_the_guided_side(reverse):
 
 @pytest.mark.parametrize("budget", [1, 12, 20, 1000])
 def test_micro_batches_hold_like_lengths_and_at_most_so_many_tokens(budget):
-    lengths = [7, 3, 9, 3, 12, 4]
+    lengths = [(4, 3), (2, 1), (4, 5), (1, 2), (6, 6), (2, 2)]
     batches = rollout.micro_batches(lengths, budget)
     assert sorted(sum(batches, [])) == list(range(6))
-    in_order = [lengths[place] for batch in batches for place in batch]
-    assert in_order == sorted(lengths)
+    in_order = [sum(lengths[place]) for batch in batches for place in batch]
+    assert in_order == sorted(map(sum, lengths))
     for batch in batches:
-        padded = len(batch) * max(lengths[place] for place in batch)
+        padded = len(batch) * sum(map(max, zip(*(lengths[place] for place in batch), strict=True)))
         assert padded <= budget or len(batch) == 1
     assert len(batches) == {1: 6, 12: 4, 20: 3, 1000: 1}[budget]
 
 
+def test_a_long_prompt_and_a_long_completion_do_not_share_a_micro_batch():
+    lengths = [(100, 10), (10, 100)]
+    assert rollout.micro_batches(lengths, 220) == [[0], [1]], "together they are 2 x 200 places"
+    assert rollout.micro_batches(lengths, 400) == [[0, 1]]
+
+
 def test_without_a_budget_all_is_one_batch_in_its_order():
-    assert rollout.micro_batches([7, 3, 9], 0) == [[0, 1, 2]] and rollout.micro_batches([], 0) == []
+    assert rollout.micro_batches([(7,), (3,), (9,)], 0) == [[0, 1, 2]]
+    assert rollout.micro_batches([], 0) == []

@@ -3,8 +3,9 @@
     python tests/benchmarks/cost_growth.py
 
 SGPO's step with the shipped student's shape, one size changed at a time. Lengths are forced and
-every second completion is right, so that nothing can be left out. CPU time of one thread, which is
-what the step takes on an idle machine. Writes sgpo_mini/results/cost-growth.json and .png;
+every second completion is right, so that nothing can be left out; and equal completions are not
+computed once, for how many there are depends on the student. CPU time of one thread, which is what
+the step takes on an idle machine. Writes sgpo_mini/results/cost-growth.json and .png;
 `--draw` draws the committed numbers again.
 """
 
@@ -13,6 +14,7 @@ import json
 from pathlib import Path
 
 import torch
+from against_trl import machine
 from in_turn import Stopwatch
 from our_worker import a_step, as_if_finished
 from transformers import Qwen2Config, Qwen2ForCausalLM
@@ -20,6 +22,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from sgpo_mini import methods, plots
 from sgpo_mini.config import Config
 from sgpo_mini.mini_gsm import make_problems
+from sgpo_mini.rollout import Rollouts
 from sgpo_mini.student import Student, load_student
 from sgpo_mini.training import batch_of_step
 
@@ -45,11 +48,13 @@ def main() -> None:
     else:
         torch.set_num_threads(1)
         methods.sample = as_if_finished(methods.sample)
+        Rollouts.distinct = lambda self: (self, torch.arange(len(self.rows)))
         costs = {
             size: grown([{**USUAL, size: value} for value in VALUES[size]], size, options.rounds)
             for size in VALUES
         }
         result = {"command": "python tests/benchmarks/cost_growth.py", "usual": USUAL}
+        result["machine"] = machine()
         result |= {"clock": "CPU seconds of one thread", "costs": costs}
         options.out.write_text(json.dumps(result) + "\n")
     figure = plots.cost_growth(costs, "seconds of one thread")

@@ -8,6 +8,7 @@ only) and `saved` (for sdft: a file for the tokens of the first step).
 """
 
 import tempfile
+from importlib.metadata import version
 
 import torch
 import trl.trainer.utils
@@ -66,7 +67,8 @@ def main() -> None:
         prompts = trainer._tokenize_prompts([problem["prompt"] for problem in job["problems"]])
         if job["trainer"] == "grpo":
             prompts = prompts[0]  # behind it come images
-        worker.answer(settings=settings, parameters=parameters, prompts=prompts)
+        versions = {name: version(name) for name in ("torch", "transformers", "trl", "accelerate")}
+        worker.answer(settings=settings, versions=versions, parameters=parameters, prompts=prompts)
         try:
             trainer.train()
         except Done:
