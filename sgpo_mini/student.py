@@ -166,12 +166,13 @@ def load_student(
 def new_student(texts: Iterable[str], layers: int = 4, width: int = 128, seed: int = 0) -> Student:
     """A fresh small student with a word-level tokenizer made of the words of `texts`.
 
-    Every word, every whole number and every other character is one token. The model has Qwen2's
-    architecture with heads of 32. Raises ValueError where `width` is no multiple of 32.
+    Every word, every whole number and every other character is one token; the words that a prompt
+    adds to question and strategy are known too. The model has Qwen2's architecture with heads of
+    32. Raises ValueError where `width` is no multiple of 32.
     """
     if width < 32 or width % 32:
         raise ValueError(f"width must be a multiple of 32, not {width}")
-    tokenizer = _word_tokenizer(texts)
+    tokenizer = _word_tokenizer([*texts, guided_prompt("", "")[0]["content"]])
     config = Qwen2Config(
         vocab_size=len(tokenizer),
         hidden_size=width,
@@ -229,8 +230,9 @@ def refuse_unknown_words(student: Student, texts: Iterable[str]) -> None:
     if share > UNKNOWN_LIMIT:
         raise ValueError(
             f"the student does not know {share:.0%} of the words of these problems (such as "
-            f"{', '.join(map(repr, list(unknown)[:8]))}); the tiny student reads mini-GSM alone: "
-            "give a real model (--student NAME or FOLDER)"
+            f"{', '.join(map(repr, list(unknown)[:8]))}); a word-level student reads only what it "
+            "was made of, the tiny one mini-GSM: give a real model (--student NAME or FOLDER), or "
+            "make one of these texts (new_student)"
         )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 import re
 import sys
 from fractions import Fraction
@@ -326,6 +327,42 @@ def with_signs(**signs):
     )
 
 
+def order_reward(exact=sorted, last=True, mark=True, pairs=True):
+    """The reward of an order of tasks, with the usual mistakes on request."""
+
+    def reward(text, problem):
+        if mark and "####" not in text:
+            return 0.0
+        told = text.rpartition("####") if last else text.partition("####")
+        order = [task.strip() for task in told[2].split("####")[0].split(",")]
+        known = json.loads(problem.answer)
+        if exact and exact(order) != exact(known["tasks"]):
+            return 0.0
+        kept = [
+            order.index(a) < order.index(b) for a, b in known["before"] if a in order and b in order
+        ]
+        return float(all(kept) or not pairs)
+
+    return reward
+
+
+def one_text(text, problem):
+    return float(text.rpartition("####")[2].strip() == "sort, wash, dry, fold")
+
+
+def towns_split(problems, share, draw=lambda towns, n: towns[:n], order=sorted, swap=False):
+    towns = order({p.answer: None for p in problems})
+    held = set(draw(list(towns), round(share * len(towns))))
+    sides = [[p for p in problems if (p.answer in held) == side] for side in (swap, not swap)]
+    return sides[0], sides[1]
+
+
+def questions_split(problems, share):
+    count = round(share * len(problems))
+    shuffled = random.Random(0).sample(problems, len(problems))
+    return shuffled[count:], shuffled[:count]
+
+
 WRONG = {
     "check_joined_loss": {
         "a mean over targets": (lambda e, d, r, a: e.mean() + (a.detach()[r] * d).mean(),
@@ -386,6 +423,30 @@ WRONG = {
             lambda row, first, factor: row["entropy"] >= factor * first["entropy"]
             or is_bad(row, first, factor), rows, **options), "exactly 4"),
         "a text": (lambda rows, **options: "5", "no number"),
+    },
+    "check_order_reward": {
+        "tasks left out": (order_reward(exact=None), "left out"),
+        "a set": (order_reward(exact=set), "each task once"),
+        "a length": (order_reward(exact=len), "hides one left out"),
+        "the first mark": (order_reward(last=False), "the last #### decides"),
+        "no mark": (order_reward(mark=False), "without ####"),
+        "no pairs": (order_reward(pairs=False), "broken"),
+        "one right text": (one_text, "every pair is kept"),
+        "all": (lambda text, problem: 1.0, "a pair is broken"),
+        "none": (lambda text, problem: 0.0, "every pair is kept"),
+        "a text": (lambda text, problem: "1.0", "no number"),
+    },
+    "check_held_out": {
+        "by question": (questions_split, "draw towns, not problems"),
+        "in the given order": (lambda p, share: towns_split(p, share, order=list), "other towns"),
+        "no seed": (lambda p, share: towns_split(p, share, random.Random().sample), "other towns"),
+        "sides swapped": (lambda p, share: towns_split(p, share, swap=True), "held_out second"),
+        "a fixed share": (lambda p, share: towns_split(p, 0.25), "not 10"),
+        "one town too few": (lambda p, share: towns_split(p, share - 0.05), "not 5"),
+        "some are lost": (lambda p, share: towns_split(p[3:], share), "are lost"),
+        "one twice": (lambda p, share: (p, towns_split(p, share)[1]), "twice"),
+        "one side": (lambda p, share: towns_split(p, share)[0], "not (train, held_out)"),
+        "answers": (lambda p, share: ([q.answer for q in p], []), "something else"),
     },
     "check_own_strategy": {
         "digits": (strategy_of("Multiply 6 by the amount in each", SUBTRACT, DIVIDE), "gives 6"),

@@ -100,6 +100,21 @@ GAINS = {
         "worse": dict(zip(PROMPTS, ([-3.0, -3.0], [-98.0, -99.0], [0.0, 0.0]), strict=True)),
     },
 }
+TOWN = (
+    (2, -1),
+    [((0, 0), (1, 0))],
+    {
+        "before": [
+            ([(0, 0), (1, 0), (2, 0), (2, -1)], False),
+            ([(0, 0), (0, -1), (1, -1), (2, -1)], True),
+        ],
+        "after": [([(0, 0), (0, -1), (1, -1), (2, -1)], True)] * 2,
+    },
+    {
+        "new questions": {"base": [0.4], "GRPO": [0.8, 0.9], "SGPO": [0.9, 0.8]},
+        "new towns": {"base": [0.4], "GRPO": [0.3, 0.4], "SGPO": [0.4, 0.5]},
+    },
+)
 
 DRAWINGS = {
     "training_dynamics": lambda: plots.training_dynamics(DYNAMICS),
@@ -131,6 +146,7 @@ DRAWINGS = {
     "groups_with_signal": lambda: plots.groups_with_signal(GROUPS, SHARES, 4, 16),
     "pass_rate_by_prompt": lambda: plots.pass_rate_by_prompt(RATES),
     "forest": lambda: plots.forest(FOREST, {"worse": -2.5}, "sgpo"),
+    "walks_and_gains": lambda: plots.walks_and_gains(*TOWN),
     "method_picture": plots.method_picture,
 }
 
@@ -193,6 +209,24 @@ def test_cost_growth_has_a_panel_a_size_with_the_median_the_range_and_proportion
     ticks = [tick.get_text() for tick in figure.axes[3].get_xticklabels()]
     assert ticks == ["500", "150k"]
     assert len(plots.cost_growth({"problems": COSTS["problems"]}).axes) == 1
+
+
+def test_walks_and_gains_draws_each_block_as_often_as_it_is_walked():
+    figure = plots.walks_and_gains(*TOWN)
+    before, after, gains = (axes for part in figure.subfigs for axes in part.axes)
+    assert before.get_title(loc="left") == "before: 1 of 2 right"
+    assert after.get_title(loc="left") == "after: 2 of 2 right"
+    walked = [
+        [line for line in axes.lines if line.get_gid() == "walked"] for axes in (before, after)
+    ]
+    assert [len(lines) for lines in walked] == [6, 3]
+    assert walked[1][0].get_linewidth() > walked[0][0].get_linewidth()
+    assert {to_hex(line.get_color()) for line in walked[0]} == {"#0072b2", "#d55e00"}
+    (closed,) = [line for line in before.lines if line.get_gid() == "closed"]
+    assert (list(closed.get_xdata()), list(closed.get_ydata())) == ([0.5], [0])
+    means = [line.get_xdata()[0] for line in gains.lines if line.get_gid() == "mean"]
+    assert means == pytest.approx([0.4, 0.4, 0.85, 0.35, 0.85, 0.45])
+    assert [tick.get_text() for tick in gains.get_yticklabels()] == list(TOWN[3])
 
 
 def test_no_display_and_no_global_state(tmp_path):

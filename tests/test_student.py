@@ -106,6 +106,13 @@ def test_a_readers_own_texts_make_a_tokenizer_too(texts):
     assert student.decode(student.completion_ids(texts[0])) == texts[0]
 
 
+def test_a_new_student_knows_the_words_of_the_prompts_whatever_the_texts():
+    student = new_student(["go north", "Turn around."], 1, 32)
+    told = student.decode(student.prompt_ids("go north", "Turn around."))
+    (message,) = guided_prompt("go north", "Turn around.")
+    assert message["content"] in told
+
+
 # Prompts
 
 

@@ -10,6 +10,7 @@ A file a notebook; `checking.py` has what they share.
 from .baselines import check_luffy_gradient, check_paired_interval
 from .forward_kl import check_kl_gradient, check_reverse_kl
 from .grpo import check_clipped_gradient, check_group_size
+from .own_domain import check_held_out, check_order_reward
 from .rewards import check_hack, check_reward
 from .rollouts import check_completion_logps, check_completion_mask
 from .start_here import check_adaptive_weight, check_kept_tokens
