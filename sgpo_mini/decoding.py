@@ -8,6 +8,7 @@ rows until the longest is done.
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import Cache
 from transformers.cache_utils import DynamicLayer
 from transformers.generation.logits_process import TopPLogitsWarper
@@ -19,6 +20,7 @@ from .student import Student
 _ENDED_SHARE = 1 / 8
 
 
+@torch.inference_mode()
 def decode(
     student: Student,
     cache: Cache,
@@ -38,6 +40,7 @@ def decode(
     (B, T), T being the longest completion, and the entropies in nats of the distributions they were
     drawn from (before `top_p`), (B, T); what stands behind a stop token has no meaning. Where the
     logits are the LM head's alone, there are never those of more than `rows_at_once` completions.
+    Both tensors are of inference mode: autograd takes a clone of them, and not the tensors.
     """
     reserve(cache, rows, max_new_tokens)
     prompt_length = mask.shape[1]
@@ -126,8 +129,8 @@ class _ReservedLayer(DynamicLayer):
         super().__init__()
         self.is_initialized = True
         self.dtype, self.device = layer.keys.dtype, layer.keys.device
-        self.stores = [self._with_room(layer.keys[rows], room)]
-        self.stores += [self._with_room(layer.values[rows], room)]
+        # Room is made in the few prompts, so that the many rows are copied once.
+        self.stores = [pad(states, (0, 0, 0, room))[rows] for states in (layer.keys, layer.values)]
         self._view(layer.keys.shape[-2])
 
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs):
@@ -143,10 +146,3 @@ class _ReservedLayer(DynamicLayer):
 
     def _view(self, length: int) -> None:
         self.keys, self.values = (store[:, :, :length] for store in self.stores)
-
-    @staticmethod
-    def _with_room(states: Tensor, room: int) -> Tensor:
-        batch, heads, length, size = states.shape
-        store = states.new_empty(batch, heads, length + room, size)
-        store[:, :, :length] = states
-        return store

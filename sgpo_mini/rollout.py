@@ -102,6 +102,7 @@ def sample(
             top_p=top_p,
             rows_at_once=rows_sampled_at_once(student),
         )
+    tokens, entropies = tokens.clone(), entropies.clone()  # out of inference mode
     # A completion ends with its first stop token. The mask is made from that length, and not by
     # comparing tokens with pad: where pad is a stop token too, that would erase the end itself.
     stops = torch.isin(tokens, torch.tensor(student.stop_ids, device=tokens.device))
