@@ -1,7 +1,7 @@
 """Runs a notebook's cells in its profile "gsm8k": `python played_notebook.py NOTEBOOK MODEL`.
 
 In place of the Hub's student stands the model in the folder MODEL, and what only takes long is cut
-short for this model: completions after 3 tokens, training after 2 steps.
+short for this model: completions after 3 tokens, training after 3 steps.
 Prints the number of the cells that ran, and fails with the one that does not.
 """
 
@@ -17,7 +17,7 @@ from sgpo_mini import rollout, student, training
 
 HUB = "Qwen/Qwen2.5-0.5B-Instruct"
 PROFILE = 'PROFILE = "laptop"'
-STEPS, TOKENS = 2, 3
+STEPS, TOKENS = 3, 3
 
 
 def main(notebook: Path, model: str) -> None:
