@@ -1,11 +1,10 @@
 """Runs a notebook's cells in its profile "gsm8k": `python played_notebook.py NOTEBOOK MODEL`.
 
-In place of the Hub's student stands the model in the folder MODEL, and what only takes long is cut
-short for this model: completions after 3 tokens, training after 3 steps.
+In place of the Hub's student stands the model in the folder MODEL, whose completions are cut off
+after 3 tokens; for what only takes long, and teaches a random model nothing, is cut short.
 Prints the number of the cells that ran, and fails with the one that does not.
 """
 
-import dataclasses
 import json
 import os
 import sys
@@ -13,11 +12,11 @@ from pathlib import Path
 
 import matplotlib
 
-from sgpo_mini import rollout, student, training
+from sgpo_mini import rollout, student
 
 HUB = "Qwen/Qwen2.5-0.5B-Instruct"
 PROFILE = 'PROFILE = "laptop"'
-STEPS, TOKENS = 3, 3
+TOKENS = 3
 
 
 def main(notebook: Path, model: str) -> None:
@@ -35,7 +34,7 @@ def main(notebook: Path, model: str) -> None:
 
 
 def cut_short(model: str) -> None:
-    load, decode, train = student.load_student, rollout.decode, training.train
+    load, decode = student.load_student, rollout.decode
 
     def load_small(source="tiny", **options):
         return load(model if source == HUB else source, **options)
@@ -44,13 +43,7 @@ def cut_short(model: str) -> None:
         most = TOKENS if is_large(one) else max_new_tokens
         return decode(one, *given, max_new_tokens=min(max_new_tokens, most), **options)
 
-    def train_little(one, problems, config, **options):
-        most = STEPS if is_large(one) else config.steps
-        config = dataclasses.replace(config, steps=min(config.steps, most))
-        return train(one, problems, config, **options)
-
     student.load_student, rollout.decode = load_small, decode_little
-    training.train = train_little
 
 
 def is_large(one: student.Student) -> bool:
