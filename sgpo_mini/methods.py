@@ -262,8 +262,8 @@ def _distill(student: Student, experience: Experience, config: Config, scale: Sc
     """α · L_KD^clip on the targets õ⁺, or its ablations: reverse KL, and SFT (which has no δ)."""
     targets = experience.targets
     kl_tokens = targets.mask.sum()
-    # The guided prompts, the longer ones, decide what fits.
     total, kl_sum, masked = 0.0, 0.0, 0.0
+    # The guided prompts, the longer ones, decide what fits.
     for rows in _micro_batches(experience.guided_prompts, targets, config.micro_batch_tokens):
         part = targets.select(rows)
         if config.sft_on_target:

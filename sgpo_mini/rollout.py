@@ -82,10 +82,9 @@ def sample(
 
     Groups of different sizes (one number a prompt) still go through the model together.
 
-    Rollouts are samples of the policy: every setting that shapes the distribution is passed to
-    `generate` here, because it would fill a missing one from defaults that include `top_k=50`.
-    Random numbers come from torch's global generator. Returns B completions, those of a
-    prompt side by side.
+    Rollouts are samples of the policy: nothing shapes the distribution but what is given here
+    (`generate` would fill in defaults that include `top_k=50`). Random numbers come from torch's
+    global generator. Returns B completions, those of a prompt side by side.
     """
     sizes = torch.as_tensor(group_size, device=student.device).expand(len(prompts))  # (P,)
     rows = torch.arange(len(prompts), device=student.device).repeat_interleave(sizes)  # (B,)
@@ -291,9 +290,7 @@ def micro_batches(lengths: Sequence[tuple[int, ...]], budget: int) -> list[list[
     batches: list[list[int]] = []
     longest: list[int] = []  # of each part, in the last batch
     for place in sorted(range(len(lengths)), key=lambda place: sum(lengths[place])):
-        together = (
-            [max(pair) for pair in zip(longest, lengths[place], strict=True)] if batches else []
-        )
+        together = list(map(max, longest, lengths[place]))
         if batches and (len(batches[-1]) + 1) * sum(together) <= budget:
             batches[-1].append(place)
             longest = together

@@ -16,13 +16,12 @@ from pathlib import Path
 import torch
 from against_trl import machine
 from in_turn import Stopwatch
-from our_worker import a_step, as_if_finished
+from our_worker import a_step, as_if_finished, compute_equals_again
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from sgpo_mini import methods, plots
 from sgpo_mini.config import Config
 from sgpo_mini.mini_gsm import make_problems
-from sgpo_mini.rollout import Rollouts
 from sgpo_mini.student import Student, load_student
 from sgpo_mini.training import batch_of_step
 
@@ -48,7 +47,7 @@ def main() -> None:
     else:
         torch.set_num_threads(1)
         methods.sample = as_if_finished(methods.sample)
-        Rollouts.distinct = lambda self: (self, torch.arange(len(self.rows)))
+        compute_equals_again()
         costs = {
             size: grown([{**USUAL, size: value} for value in VALUES[size]], size, options.rounds)
             for size in VALUES

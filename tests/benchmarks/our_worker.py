@@ -34,7 +34,7 @@ def main() -> None:
         student.stop_ids = (job["no_token"],)
         methods.sample = as_if_finished(methods.sample)
     if job.get("again"):
-        Rollouts.distinct = lambda self: (self, torch.arange(len(self.rows)))
+        compute_equals_again()
     batches = [[Problem(**problem) for problem in batch] for batch in job["batches"]]
     guided = job["method"] == "sgpo"
     config = Config(
@@ -61,6 +61,11 @@ def main() -> None:
     for request, batch in zip(worker.requests(), cycle(batches)):
         torch.set_num_threads(request["threads"])
         worker.answer(**do(batch))
+
+
+def compute_equals_again() -> None:
+    """From now on equal completions are computed one by one, as if each were distinct."""
+    Rollouts.distinct = lambda self: (self, torch.arange(len(self.rows)))
 
 
 def optimizer_of(student: Student, config: Config) -> torch.optim.AdamW:
