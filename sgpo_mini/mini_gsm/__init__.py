@@ -1,4 +1,4 @@
-"""The embedded world (mini-GSM): story problems generated from a seed, and the student shipped for it.
+"""The embedded world (mini-GSM): story problems generated from a seed, and its shipped student.
 
 `world.py` generates problems by rule from the clauses and families in `stories.py`, and reads a
 story's plan back from its words. `pretraining.py` makes the shipped student (`tiny_student/`) and
