@@ -93,3 +93,12 @@ def test_a_killed_run_goes_on_where_its_checkpoint_stands(tmp_path):
 def rows_of(path) -> list[dict]:
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
+
+
+def test_the_kl_of_a_sharded_model(tmp_path):
+    """FSDP: each process holds half of the weights, and the gradient is that of the whole model."""
+    done = launch(HERE / "sharded_kl.py", tmp_path / "told.json")
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert told["share"] < 0.6
+    assert told["largest"] > 1e-2 and told["difference"] < 1e-5
