@@ -1,6 +1,10 @@
-"""SGPO past one GPU: a trainer on TRL and accelerate, for whoever outgrows the loop in `training.py`.
+"""SGPO past one GPU: a trainer on TRL and accelerate, for whoever outgrows `training.py`.
 
-Needs the extra: pip install "sgpo-mini[scale]". The page beside this file says how to run it.
+`trainer.py` is the method, `config.py` its settings, `data.py` the data set and the rewards,
+`distillation.py` the KL in a model's forward pass, `trl_internals.py` all that is private of TRL,
+`train.py` the script. Needs the extra (pip install "sgpo-mini[scale]"); README.md, beside this
+file, says how to run it. This wing imports the core and TRL; its script also uses mini-GSM and the
+words of the commands' options. Nothing imports this wing.
 """
 
 _WHERE = {"SGPOConfig": "config", "SGPOTrainer": "trainer"}

@@ -59,9 +59,7 @@ def padded(
     return torch.tensor(ids, device=device), mask, mask[:, left:]
 
 
-def choose(
-    logps: Tensor, mask: Tensor, correct: Tensor, normalize: str
-) -> dict[int, int]:
+def choose(logps: Tensor, mask: Tensor, correct: Tensor, normalize: str) -> dict[int, int]:
     """{problem: the row of its target õ⁺} of the problems that have one.
 
     logps, mask (P · G2, T), correct (P, G2).
@@ -86,17 +84,11 @@ def share_out(
     """
     seats = processes * steps
     rounds = -(-len(problems) // seats)
+    taken = [*problems, *[None] * (rounds * seats - len(problems))]
     table = []
     for step in range(steps):
-        rows = [
-            [
-                problems[place] if (place := turn * seats + step * processes + process) < len(problems)
-                else None
-                for turn in range(rounds)
-            ]
-            for process in range(processes)
-        ]
-        table.append(rows if any(p is not None for row in rows for p in row) else None)
+        rows = [taken[step * processes + process :: seats] for process in range(processes)]
+        table.append(rows if any(seat is not None for row in rows for seat in row) else None)
     return table
 
 

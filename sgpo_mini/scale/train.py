@@ -1,4 +1,4 @@
-"""`accelerate launch -m sgpo_mini.scale.train`: a run of SGPO on one GPU, several, or many machines.
+"""`accelerate launch -m sgpo_mini.scale.train`: SGPO on one GPU, several, or many machines.
 
 The options are those of `python -m sgpo_mini train` where they mean the same; everything else that
 TRL can do is set by --trl NAME=VALUE. A refusal is one sentence and exit status 2.
@@ -51,11 +51,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def train(config: Config, micro_batch: int, trl_settings: dict) -> None:
-    """Train as our configuration says, with what else is set for TRL, and leave the run in `out`."""
+    """Train as our configuration says, with what else is set for TRL; the run is in `out`."""
     from transformers import AutoTokenizer
 
-    from . import SGPOConfig, SGPOTrainer, to_dataset
     from ..student import TINY_STUDENT, Student, refuse_unknown_words
+    from . import SGPOConfig, SGPOTrainer, to_dataset
 
     quiet_loading()
     set_threads(config.threads)
@@ -96,9 +96,9 @@ def train(config: Config, micro_batch: int, trl_settings: dict) -> None:
 
 def _settings(config: Config, micro_batch: int) -> dict:
     """The arguments of `SGPOConfig`: our names and TRL's, and how a step is cut into batches."""
-    from ..student import compute_dtype
-
     import torch
+
+    from ..student import compute_dtype
 
     gpu = torch.cuda.is_available()
     dtype = compute_dtype("cuda" if gpu else "cpu")

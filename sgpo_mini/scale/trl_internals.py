@@ -91,7 +91,7 @@ def refuse_if_moved(trainer: type = GRPOTrainer) -> None:
     if changes := moved(trainer):
         raise RuntimeError(
             f"sgpo_mini.scale was written against TRL {READ_FROM}, and TRL {TRL_VERSION} has moved "
-            f'what it builds on: {"; ".join(changes)}. Install the version it knows: pip install '
+            f"what it builds on: {'; '.join(changes)}. Install the version it knows: pip install "
             f'"trl=={READ_FROM}"'
         )
 
@@ -237,9 +237,7 @@ class TwoGroupTrainer(GRPOTrainer):
         if not self.model.training:
             return loss
         targets = self._targets[self._step % self.args.steps_per_generation]
-        return loss + (
-            self.distillation(model, targets) / self.current_gradient_accumulation_steps
-        )
+        return loss + (self.distillation(model, targets) / self.current_gradient_accumulation_steps)
 
     @contextmanager
     def _without_second_clip(self) -> Iterator[None]:

@@ -121,9 +121,7 @@ def test_micro_batches(tiny, problems, rows, tmp_path, micro_batch):
 
 
 def test_gradient_checkpointing(problems, rows, tmp_path):
-    both(
-        load_student("tiny", device="cpu", gradient_checkpointing=True), problems, rows, tmp_path
-    )
+    both(load_student("tiny", device="cpu", gradient_checkpointing=True), problems, rows, tmp_path)
 
 
 def test_two_updates_on_a_batch(tiny, problems, rows, tmp_path):

@@ -1,5 +1,4 @@
-"""The real path: Qwen2's architecture, Qwen2.5's tokenizer, GSM8K, LoRA, checkpoints, the script."""
-
+"""The real path: Qwen2's architecture, Qwen2.5's tokenizer, GSM8K, LoRA, checkpoints."""
 
 import json
 

@@ -1,5 +1,8 @@
 """What is refused before any work, what a newer TRL may move, and the defaults."""
 
+import ast
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("trl", reason='needs the extra: pip install "sgpo-mini[scale]"')
@@ -128,10 +131,15 @@ def test_grpos_own_configuration_is_refused(tmp_path):
 def test_trl_is_as_it_was_read():
     changes = trl_internals.moved()
     assert not changes, (
-        f"TRL {trl_internals.TRL_VERSION} has moved what sgpo_mini/scale/trl_internals.py builds on "
-        f"(read from {trl_internals.READ_FROM}): {'; '.join(changes)}. Read its GRPOTrainer again, "
+        f"TRL {trl_internals.TRL_VERSION} has moved what sgpo_mini/scale/trl_internals.py builds "
+        f"on (read from {trl_internals.READ_FROM}): {'; '.join(changes)}. Read its GRPOTrainer again, "
         "mend that file and READ_FROM, or lower the upper bound of trl in pyproject.toml"
     )
+
+
+def test_the_check_of_the_project_installs_the_version_that_was_read():
+    check = Path(__file__).parents[2] / ".ci" / "run"
+    assert f'"trl=={trl_internals.READ_FROM}"' in check.read_text()
 
 
 def test_a_method_that_is_gone_or_renamed_is_named():
@@ -154,13 +162,12 @@ def test_a_method_that_is_gone_or_renamed_is_named():
 
 def test_no_other_file_of_the_wing_touches_what_is_private():
     """But dunder names, and attributes of its own class."""
-    import ast
-    from pathlib import Path
-
     for path in Path(trl_internals.__file__).parent.glob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         imported = {
-            node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module
+            node.module
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module
         }
         assert not any(name.startswith("trl.") for name in imported), path
         if path.name == "trl_internals.py":
