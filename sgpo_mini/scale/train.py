@@ -80,7 +80,12 @@ def train(config: Config, micro_batch: int, trl_settings: dict) -> None:
     texts = [text for problem in problems for text in (problem.question, problem.strategy)]
     refuse_unknown_words(Student(None, tokenizer, (), 0, True), texts)
     settings = _settings(config, micro_batch) | trl_settings
-    settings.setdefault("model_init_kwargs", {"use_safetensors": True})  # never a pickle
+    loading = {"use_safetensors": True}  # never a pickle
+    if config.lora_rank:  # a frozen base is held in the type that it is computed in
+        loading["dtype"] = (
+            "bfloat16" if settings["bf16"] else "float16" if settings["fp16"] else None
+        )
+    settings.setdefault("model_init_kwargs", {k: v for k, v in loading.items() if v})
     trainer = SGPOTrainer(
         name,
         args=SGPOConfig(**settings),

@@ -95,9 +95,12 @@ def rows_of(path) -> list[dict]:
     return [{name: value for name, value in row.items() if name not in TIMES} for row in rows]
 
 
-def test_the_kl_of_a_sharded_model(tmp_path):
-    """FSDP: each process holds half of the weights, and the gradient is that of the whole model."""
-    done = launch(HERE / "sharded_kl.py", tmp_path / "told.json")
+@pytest.mark.parametrize("kind", ["fsdp", "zero3"])
+def test_a_model_in_pieces_has_the_gradient_of_the_whole(tmp_path, kind):
+    """Each process holds half of the weights at most; both passes of a step, checkpointed."""
+    if kind == "zero3":
+        pytest.importorskip("deepspeed", reason="deepspeed is not installed")
+    done = launch(HERE / "sharded_kl.py", tmp_path / "told.json", kind)
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads((tmp_path / "told.json").read_text())
     assert told["share"] < 0.6

@@ -132,8 +132,8 @@ def test_trl_is_as_it_was_read():
     changes = trl_internals.moved()
     assert not changes, (
         f"TRL {trl_internals.TRL_VERSION} has moved what sgpo_mini/scale/trl_internals.py builds "
-        f"on (read from {trl_internals.READ_FROM}): {'; '.join(changes)}. Read its GRPOTrainer again, "
-        "mend that file and READ_FROM, or lower the upper bound of trl in pyproject.toml"
+        f"on (read from {trl_internals.READ_FROM}): {'; '.join(changes)}. Read its GRPOTrainer "
+        "again, mend that file and READ_FROM, or lower the upper bound of trl in pyproject.toml"
     )
 
 
