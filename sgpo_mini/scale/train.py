@@ -69,6 +69,11 @@ def train(config: Config, micro_batch: int, trl_settings: dict) -> None:
             "step (--problems-per-step)"
         )
     name = str(TINY_STUDENT) if config.student == "tiny" else config.student
+    if (Path(name) / "adapter_config.json").is_file():
+        raise ValueError(
+            f"{name} holds a LoRA adapter: merge it into its base first, or train the base with "
+            "--lora-rank"
+        )
     checkpoint = _checkpoint(Path(config.out), config.resume)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
@@ -80,12 +85,6 @@ def train(config: Config, micro_batch: int, trl_settings: dict) -> None:
     texts = [text for problem in problems for text in (problem.question, problem.strategy)]
     refuse_unknown_words(Student(None, tokenizer, (), 0, True), texts)
     settings = _settings(config, micro_batch) | trl_settings
-    loading = {"use_safetensors": True}  # never a pickle
-    if config.lora_rank:  # a frozen base is held in the type that it is computed in
-        loading["dtype"] = (
-            "bfloat16" if settings["bf16"] else "float16" if settings["fp16"] else None
-        )
-    settings.setdefault("model_init_kwargs", {k: v for k, v in loading.items() if v})
     trainer = SGPOTrainer(
         name,
         args=SGPOConfig(**settings),
@@ -127,6 +126,11 @@ def _settings(config: Config, micro_batch: int) -> dict:
         "logging_steps": 1,
         "report_to": "none",
         "use_cpu": not gpu,
+        # Never a pickle; a frozen base is held in the type that it is computed in.
+        "model_init_kwargs": {
+            "use_safetensors": True,
+            "dtype": str(dtype if config.lora_rank else torch.float32).removeprefix("torch."),
+        },
         "bf16": dtype == torch.bfloat16,
         "fp16": dtype == torch.float16,
     }

@@ -218,6 +218,23 @@ def test_a_refusal_is_one_sentence(command, tmp_path, arguments, told):
     assert not (tmp_path / "run").exists()
 
 
+def test_an_adapter_is_refused_as_a_student(command, tmp_path):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    status, err = command("--student", tmp_path, "--out", tmp_path / "run")
+    assert status == 2 and "LoRA adapter: merge it" in err
+
+
+def test_a_run_is_not_begun_over_another(command, tmp_path):
+    for name in ("checkpoint-2", "checkpoint-10", "checkpoint-12"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "checkpoint-10" / "trainer_state.json").write_text("{}")
+    (tmp_path / "checkpoint-2" / "trainer_state.json").write_text("{}")
+    status, err = command("--out", tmp_path)
+    assert status == 2 and "holds a run" in err and "--resume" in err
+    # A checkpoint whose last file is missing was never finished.
+    assert train._checkpoint(tmp_path, resume=True) == str(tmp_path / "checkpoint-10")
+
+
 def test_problems_without_strategies_are_refused(command, tmp_path):
     data = tmp_path / "data.jsonl"
     data.write_text('{"question": "How many?", "answer": "2"}\n' * 8)
