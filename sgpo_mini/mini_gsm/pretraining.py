@@ -149,12 +149,12 @@ A Qwen2-architecture model of {parameters:,} parameters ({LAYERS} layers of widt
 mini-GSM. It is of no use for any other text.
 
 Pretrained from scratch by `{command}`: {steps:,} steps of {BATCH_SIZE} examples.
-{PRACTICE_SHARE:.0%} of the examples tell a random chain of clauses. Their strategy is drawn from all
-that the units allow, and their solution follows it. The other examples tell stories of the `train`
-families. Half of these have such a strategy too; the rest have none, and their solution follows a
-plan drawn in the same way. So the student can follow any strategy, but does not know which one a
-story needs. Two families, labelled `sure and wrong`, are different: without a strategy, their
-solution always follows the same wrong plan.
+{PRACTICE_SHARE:.0%} of the examples tell a random chain of clauses. Their strategy is drawn from
+all that the units allow, and their solution follows it. The other examples tell stories of the
+`train` families. Half of these have such a strategy too; the rest have none, and their solution
+follows a plan drawn in the same way. So the student can follow any strategy, but does not know
+which one a story needs. Two families, labelled `sure and wrong`, are different: without a strategy,
+their solution always follows the same wrong plan.
 
 Accuracy on `validation` (95 % intervals over problems, without the two `sure and wrong` families):
 
