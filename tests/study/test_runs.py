@@ -284,10 +284,12 @@ def test_workers_stop_and_save_when_their_parent_is_killed(compared, configs, tm
         [sys.executable, "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
         stderr=subprocess.DEVNULL,
     ) as process:  # fmt: skip
-        process.stdin.write(script)
-        process.stdin.close()
-        wait_for(lambda: has_lines(log), "the log")
-        process.kill()
+        try:
+            process.stdin.write(script)
+            process.stdin.close()
+            wait_for(lambda: has_lines(log), "the log")
+        finally:
+            process.kill()  # leaving the block waits for its end
     saved = tmp_path / "sgpo-0" / "checkpoints"
     wait_for(lambda: list(saved.glob("step-*")), "a checkpoint")
     time.sleep(1)
