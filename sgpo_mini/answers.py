@@ -40,50 +40,45 @@ def plain_characters(text: str) -> str:
 
     Any space of Unicode's but the ordinary one, an apostrophe or an underscore joins thousands.
     """
-    text = re.sub(r"[^\n -~]", lambda match: _plain(match[0]), text)
+    text = re.sub(r"[\t\r\v\f]", " ", text)
+    text = re.sub(r"[^\n\xa0 -~]", lambda match: _plain(match[0]), text)
     text = re.sub(r"(?<![0-9])\u200b+|\u200b+(?![0-9])", "", text)
-    return _joined(text)
-
-
-def _joined(text: str) -> str:
     return _GROUPS.sub(lambda match: match[0].replace(match[1], ""), text)
 
 
 @lru_cache(maxsize=10_000)
 def _plain(character: str) -> str:
-    """A character by its Unicode properties; one that belongs to no number stays as it is."""
-    category, name = unicodedata.category(character), unicodedata.name(character, "")
-    form = unicodedata.decomposition(character).partition(">")[0]
-    if character.isspace():
-        return {"Zs": "\xa0", "Cc": " "}.get(category, "\n")
-    if category in ("Cc", "Cf"):
-        return "\u200b"  # nobody sees it
-    if category == "Nd":
-        return str(unicodedata.decimal(character))
-    if form in ("<wide", "<narrow", "<small", "<font") or (form, category) == ("<compat", "Po"):
-        return unicodedata.normalize("NFKC", character)
-    if form == "<fraction":
+    """What a character outside ASCII is in a number; one that belongs to none stays as it is."""
+    if (digit := unicodedata.decimal(character, None)) is not None:
+        return str(digit)
+    category, form = unicodedata.category(character), unicodedata.decomposition(character)
+    if re.match("<(?:wide|narrow|small|font)>", form) or (category == "Po" and "compat" in form):
+        return unicodedata.normalize("NFKC", character)  # "…" too
+    if form.startswith("<fraction>"):
         return " " + unicodedata.normalize("NFKC", character).replace("\u2044", "/")
-    if category == "Sc":
-        return "$"
-    if category == "Pd" or re.search(r"(?:^| )MINUS SIGN$", name):
-        return "-"
-    if re.search(r"(?<!REVERSE )(?:SOLIDUS|SLASH)$", name):
-        return "/"
-    if re.search(r"^(?:ALMOST|APPROXIMATELY) EQUAL TO$|\bRIGHTWARDS.* ARROW$", name):
-        return "="
-    if re.search(r"APOSTROPHE$|\bSINGLE QUOTATION MARK$", name):
-        return "'"
-    if name.endswith(("DECIMAL SEPARATOR", "THOUSANDS SEPARATOR")):  # Arabic
-        return "." if "DECIMAL" in name else ","
-    return '"' if category in ("Pi", "Pf") else character
+    properties = f"{category} {unicodedata.name(character, '')}"
+    return next((new for what, new in _READ_AS if re.search(what, properties)), character)
 
 
+_READ_AS = (  # by category and name
+    (r"^Zs", "\xa0"),
+    (r"^Z[lp]", "\n"),
+    (r"^C[cf]", "\u200b"),  # nobody sees it
+    (r"^Sc", "$"),
+    (r"^Pd| MINUS SIGN$", "-"),
+    (r"(?<!REVERSE )(?:SOLIDUS|SLASH)$", "/"),
+    (r" RIGHTWARDS.* ARROW$", "=>"),
+    (r" (?:ALMOST|APPROXIMATELY) EQUAL TO$", "="),
+    (r"APOSTROPHE$|SINGLE QUOTATION MARK$", "'"),
+    (r"^P[if]", '"'),
+    (r" DECIMAL SEPARATOR$", "."),
+    (r" THOUSANDS SEPARATOR$", ","),
+)
 _REWRITES = [
     (re.compile(pattern), new)
     for pattern, new in (
         (r"<<[^<>\n]*>>", ""),  # GSM8K's calculator notes
-        (r"\\approx(?![a-z])|[-=]>", "="),
+        (r"\\approx(?![a-z])|(?<![0-9])(?<![0-9] )[-=]>", "="),  # "=> 5", but not "5 => 6"
         (r"\^ ?(?:\\circ|\{ ?\\circ ?\})|\\(?:text|math|mbox|left|right|display)[a-z]*|\\!", ""),
         (r"\\%", "%"),
         (r"(?<=[0-9])!(?= ?\})", "^"),  # in a box it is no exclamation
@@ -98,10 +93,10 @@ _MINUS_WORD = re.compile(r"\b(?i:negative|minus) (?=\.?[0-9])")
 
 
 def _without_markup(text: str) -> str:
-    text = plain_characters(text)
+    """A text of plain characters without Markdown, LaTeX and notes, each space a single one."""
     for pattern, new in _REWRITES:
         text = pattern.sub(new, text)
-    return _MINUS_WORD.sub("-", re.sub(r"[ \xa0]+", " ", _joined(text)))
+    return _MINUS_WORD.sub("-", re.sub(r"[ \xa0]+", " ", plain_characters(text)))
 
 
 # Statements
@@ -167,8 +162,7 @@ def until_brace_closes(text: str) -> str:
 # Numbers
 
 _WHOLE = r"(?>[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)"
-_SCALES = {"hundred": 2, "thousand": 3, "lakh": 5, "million": 6, "crore": 7, "billion": 9}
-_SCALES |= {"trillion": 12}
+_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _NUMBER = re.compile(
     rf"(?P<sign>[-+]?) ?(?:(?:(?P<mixed>{_WHOLE}) )?(?P<above>{_WHOLE}) ?/ ?(?P<below>{_WHOLE})"
     rf"|(?P<whole>{_WHOLE})(?:\.(?P<decimals>[0-9]*+))?|\.(?P<only_decimals>[0-9]++))"
@@ -178,8 +172,8 @@ _MAX_CHARACTERS = 1000  # of a number: no answer is longer, and Python reads at 
 NUMBER_WORDS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
     "sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety "
-    "hundreds? thousands? [mb]illions? trillions? milli(?:on|ard)[a-z]+ half halves thirds "
-    "(?:four|fif|six|seven|eigh|nin|ten|hundred|thousand)ths pi plus minus"
+    "tens hundreds? thousands? [mb]illions? trillions? milli(?:on|ard)[a-z]+ half halves thirds "
+    "(?:four|fif|six|seven|eigh|nin|ten|hundred|thousand)ths (?:lakh|crore)s? pi plus minus"
 ).replace(" ", "|")
 # Beside a number, any of these may make it a part of another value. ² stands for what has a
 # numeric value, ± for a mathematical sign or letter, \u0301 for a mark on the character before it.
@@ -191,6 +185,7 @@ _CONTINUES = re.compile(  # the same, directly after it
     r"[\u0301xX(]|[a-ceinBGT](?![A-Za-z])| ?(?:[kKM]|bn|mn|mln|mio|[mb]il)\b"
     r"| ?(?:squared|cubed|factorial)\b| ?[-/*](?![a-z]{2})| or (?:more|less|fewer)\b"
 )
+_LEADS_ON = re.compile(r"(?:[0-9]\S* ?(?:-|or|and|to)?|\S ?[-+/<>]|negative|minus) ?$")
 _WORDS_FIRST = re.compile(r"[^-0-9+*/^\\=]*[ :(](?=[-+]?\.?[0-9])")  # "She has 5"
 _NOT_IT = re.compile(r"\b(?i:not?|never|negative|twice|double|triple|quarter|root)\b")
 _POWER_OF_UNIT = re.compile(r"(?<=[A-Za-z])(?: ?\^ ?[23]|²)|(?<![A-Za-z])[cdk]?m[23]\b")
@@ -298,9 +293,9 @@ def _unstated(text: str, plain: str) -> str | None:
         if re.match(r"[$-]*\.?[0-9](?![0-9]*+[.)](?:\s|$))", match[1])
     ]
     if bold:
-        before = re.search(r"[0-9][^ ]* ?(?:-|,|or|and|to)? ?$", last_line[: bold[0].start()])
-        alone = len(bold) == 1 and not before
-        return _read(_without_markup(last_line[bold[0].start() :])) if alone else None
+        before, rest = last_line[: bold[0].start()], last_line[bold[0].start() :]
+        alone = len(bold) == 1 and not _LEADS_ON.search(before[-40:])
+        return _read(_without_markup(rest)) if alone else None
     number = _NUMBER.match(plain.replace("{", "").replace("}", ""))
     one_line = number and "\n" not in plain and not re.search(r"[0-9]", plain[number.end() :])
     return _read(plain) if one_line else None
@@ -311,7 +306,7 @@ def gold_answer(text: str) -> str | None:
 
     Stated as in a completion ("... #### 27"), bare as a whole line ("27", "$27", "m = 27", "(27)").
     """
-    plain = _without_markup(text).strip()
+    plain = _without_markup(plain_characters(text)).strip()
     stated = last_statement(plain)
     if stated is not None:
         return _read(stated)

@@ -50,7 +50,7 @@ _idle: list[subprocess.Popen] = []  # processes that wait for a question
 def latex_reward(completion: str, problem: Problem) -> float:
     """1.0 where the completion's stated answer equals the gold one, else 0.0.
 
-    Stated is what the marks in problems.py say; nothing else counts. An answer on which more than
+    Stated is what the marks in answers.py say; nothing else counts. An answer on which more than
     SECONDS are spent is wrong. Raises ValueError where math-verify is missing or the gold answer
     can't be read.
     """

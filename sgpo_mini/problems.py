@@ -103,6 +103,8 @@ def load_problems(
     """
     path = Path(path)
     records = list(_records(path))
+    if not records:
+        raise ValueError(f"{path} holds no problems; give a question and an answer in each row")
     columns = list(dict.fromkeys(name for _, _, record in records for name in record))
     from_columns = {
         "question": _column(path, columns, "question", question_column, QUESTION_COLUMNS),
@@ -193,12 +195,14 @@ def _json_lines(file: Path, text: str) -> Iterator[tuple[str, int, object]]:
 
 
 def _json_rows(file: Path, text: str) -> Iterator[tuple[str, int, object]]:
-    """The items of a list; a .json file without one is read as JSONL."""
-    if not text.lstrip().startswith("["):
-        yield from _json_lines(file, text)
-    elif (items := _json(text)) is None:
+    """The items of a list, or one object; a .json file that is no JSON as a whole is JSONL."""
+    content = _json(text)
+    if content is None and text.lstrip().startswith("["):
         raise ValueError(f"{file} starts with [ and is no JSON list; correct it")
+    if content is None:
+        yield from _json_lines(file, text)
     else:
+        items = content if isinstance(content, list) else [content]
         yield from (("item", number, item) for number, item in enumerate(items, start=1))
 
 
@@ -217,14 +221,17 @@ def _csv_rows(file: Path, text: str) -> Iterator[tuple[str, int, dict]]:
         io.StringIO(text, newline=""), delimiter="\t" if tab else ",", strict=True
     )
     try:
-        rows.fieldnames = [name.strip() for name in rows.fieldnames]
+        rows.fieldnames = names = [name.strip() for name in rows.fieldnames]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{file} has two columns {twice[0]!r}; rename one")
         for number, row in enumerate(rows, start=1):
             if None in row or None in row.values():
                 told = f"{file}, row {number} has not as many fields as the first line has names"
                 raise ValueError(f"{told}; put a text with commas or line breaks in double quotes")
             yield "row", number, row
     except csv.Error as error:
-        raise ValueError(f"{file}, line {rows.line_num} is no CSV ({error}); correct it") from None
+        told = f"{file} is no CSV after line {rows.line_num} ({error})"
+        raise ValueError(f"{told}; correct it") from None
 
 
 def _parquet_rows(file: Path, text: str) -> Iterator[tuple[str, int, dict]]:

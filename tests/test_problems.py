@@ -1,12 +1,15 @@
 """Facts about reading problems and judging answers."""
 
+import csv
 import json
 import os
 import sys
 import time
 import types
+from fractions import Fraction
 from pathlib import Path
 
+import datasets
 import pytest
 
 from sgpo_mini.problems import (
@@ -449,10 +452,136 @@ def test_any_jsonl_loads_with_its_optional_fields(tmp_path):
     separator = '{"question": "a\u2028b", "answer": 2}'  # U+2028 ends no line of JSON
     file = write(tmp_path, full, "", separator, {"id": 7, "question": "q", "answer": 0.5}, "", " ")
     assert load_problems(file) == [
-        Problem("one", "How many?", "1,000", "s", "e", "add", "f", ("add", "halve")),
+        Problem("one", "How many?", "1000", "s", "e", "add", "f", ("add", "halve")),
         Problem("data-0003", "a\u2028b", "2"),
         Problem("7", "q", "0.5"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [("$10", "10"), ("m = 27", "27"), ("(27)", "27"), (r"$\frac{6}{8}$", "3/4"), ("50%", "50")]
+    + [
+        (" 57\u202f500 ", "57500"),
+        ("5 million", "5000000"),
+        ("The answer is 7.", "7"),
+        (12.0, "12"),
+    ],
+)
+def test_a_gold_answer_is_kept_in_canonical_form(tmp_path, written, kept):
+    (problem,) = load_problems(write(tmp_path, {"question": "q", "answer": written}))
+    assert (problem.answer, problem.solution) == (kept, "")
+    assert Fraction(problem.answer) == Fraction(kept)
+    assert is_correct(f"#### {kept}", problem.answer)
+
+
+@pytest.mark.parametrize("answer", ["She has 12. 3 are left.", "3 apples and 4", "Option 3", "1e3"])
+def test_a_gold_answer_that_is_not_surely_one_number_is_refused(tmp_path, answer):
+    with pytest.raises(ValueError, match="can't be used: write one number"):
+        load_problems(write(tmp_path, {"question": "q", "answer": answer}))
+
+
+BOXED = {"problem": "How many?", "solution": "900 + 100, so \\boxed{1{,}000}."}
+
+
+@pytest.mark.parametrize(
+    ("row", "check", "answer", "solution"),
+    [
+        (GSM8K_ROW, None, "1000", GSM8K_ROW["answer"]),
+        (GSM8K_ROW | {"solution": "another"}, None, "1000", "another"),
+        (GSM8K_ROW, str.isprintable, "1,000", GSM8K_ROW["answer"]),
+        ({"prompt": "How many?", "ground_truth": 1000}, None, "1000", ""),
+        ({"problem": "How many?", "solution": GSM8K_ROW["answer"]}, None, "1000", "=solution"),
+        (BOXED, None, "1000", "=solution"),
+        (BOXED, str.isprintable, "1{,}000", "=solution"),
+        ({"question": "How many?", "answer": "#### 1000"}, None, "1000", ""),
+        ({"question": "How many?", "problem": "no", "answer": "1000", "solution": "s"}, None)
+        + ("1000", "s"),
+    ],
+)
+def test_usual_columns_are_found_and_a_solution_gives_its_answer(
+    tmp_path, row, check, answer, solution
+):
+    solution = row["solution"] if solution == "=solution" else solution
+    expected = [Problem("data-0001", "How many?", answer, solution)]
+    assert load_problems(write(tmp_path, row), check) == expected
+
+
+TABLE = [
+    {"id": "007", "task": "How many,\nthen?", "target": "1,000", "solution": "s", "strategy": ""},
+    {"id": "008", "task": 'The "second"?', "target": "0.50", "solution": "", "strategy": "add"},
+]
+OF_TABLE = [
+    Problem("007", "How many,\nthen?", "1000", "s"),
+    Problem("008", 'The "second"?', "0.5", "", "", "add"),
+]
+
+
+def write_table(folder, ending) -> Path:
+    file = folder / f"my [1] table{ending}"
+    kind = ending.lower()
+    if kind == ".parquet":
+        rows = [{name: value or None for name, value in row.items()} for row in TABLE]
+        datasets.Dataset.from_list(rows).to_parquet(file)
+    elif kind in (".csv", ".tsv"):
+        with open(file, "w", encoding="utf-8-sig", newline="") as stream:
+            rows = csv.DictWriter(stream, list(TABLE[0]), delimiter="\t" if kind == ".tsv" else ",")
+            rows.writeheader()
+            rows.writerows(TABLE)
+    elif kind == ".json":
+        file.write_text(json.dumps(TABLE, indent=1), encoding="utf-8")
+    else:
+        write(folder, *TABLE, name=file.name)
+    return file
+
+
+ENDINGS = [".jsonl", ".JSONL", ".json", ".csv", ".CSV", ".tsv", ".parquet", ".Parquet", ".txt"]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_files_of_every_kind_say_the_same(tmp_path, ending):
+    file = write_table(tmp_path, ending)
+    assert load_problems(file, question_column="task", answer_column="target") == OF_TABLE
+    had = r"it has id, task, target, solution(, strategy)?\); add it, or name the column"
+    with pytest.raises(ValueError, match=rf"no field 'question' \({had}.*--question-column"):
+        load_problems(file, answer_column="target")
+    with pytest.raises(ValueError, match=rf"no field 'goal' \({had}.*--answer-column"):
+        load_problems(file, question_column="task", answer_column="goal")
+
+
+def test_a_json_file_may_hold_lines_and_empty_ids_are_numbered_by_row(tmp_path):
+    assert load_problems(write(tmp_path, GSM8K_ROW, name="x.json"))[0].id == "x-0001"
+    (tmp_path / "y.csv").write_text("Question , answer\nq,5\n\nr,6\n".lower())
+    assert [(p.id, p.answer) for p in load_problems(tmp_path / "y.csv")] == [
+        ("y-0001", "5"),
+        ("y-0002", "6"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.csv", 'question,answer\nq,5\n"r,6\n', "x.csv is no CSV after line 2"),
+        ("x.csv", "question,answer\nq,5\nHow many, then?,6\n", "row 2 has not as many fields as"),
+        ("x.csv", "question,answer\nq\n", "row 1 has not as many fields as"),
+        ("x.csv", "question;answer\nq;5\n", r"no field 'question' \(it has question;answer\)"),
+        ("x.csv", "question,answer\nq,\n", "row 1: 'answer' is blank"),
+        ("x.csv", "question,answer\n", "x.csv holds no problems"),
+        ("x.tsv", "question\tanswer\nq\tmany\n", "x.tsv, row 1: the answer 'many' can't be used"),
+        ("x.json", '[{"question": "q", "answer": "5"}', "starts with \\[ and is no JSON list"),
+        ("x.json", '[{"question": "q", "answer": "5"}, 6]', "x.json, item 2 is not a JSON object"),
+        ("x.json", "[]", "x.json holds no problems"),
+        ("x.json", '{"data": [\n{"question": "q", "answer": "5"}]}', r"\(it has data\)"),
+        ("x.csv", "question,answer,answer\nq,5,6\n", "x.csv has two columns 'answer'"),
+        ("x.json", '[{"prompt": [{"content": "q"}], "answer": "5"}]', "'prompt' must be text, not"),
+        ("x.parquet", "question,answer\n", "x.parquet can't be read as parquet"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_one_sentence(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=message) as error:
+        load_problems(tmp_path / name)
+    assert str(error.value).startswith(str(tmp_path / name)) and "\n" not in str(error.value)
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_no_obstacle(tmp_path):
@@ -520,5 +649,5 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path, content, message):
 
 
 def test_a_folder_in_place_of_a_file_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="is a folder; name a JSONL file"):
+    with pytest.raises(ValueError, match="is a folder; name a file"):
         load_problems(tmp_path)
