@@ -96,8 +96,8 @@ def load_problems(
     The columns are the fields of `Problem`. `question` and `answer` (text or a number) are needed,
     the others optional and unknown ones ignored; the id is by default the file's stem and the line.
     Without `question_column` and `answer_column` these are the first of QUESTION_COLUMNS and
-    ANSWER_COLUMNS that the file has. An answer is one number, and kept in canonical form; an answer
-    text that ends in "#### ANSWER" or \\boxed{ANSWER} is the solution, too, if there is no other.
+    ANSWER_COLUMNS that the file has, in any case. An answer is one number, kept in canonical form;
+    a text that ends in "#### ANSWER" or \\boxed{ANSWER} is the solution, too, if there is no other.
     `check` says whether another gold answer can be used, which is then kept as it is written.
     Raises ValueError with file, line and mend when something can't be used.
     """
@@ -141,7 +141,8 @@ def load_problems(
 
 def _column(path: Path, columns: list[str], field: str, named: str, usual: tuple[str, ...]) -> str:
     """The column that a field is read from; ValueError where the file has no such column."""
-    found = named or next((name for name in usual if name in columns), field)
+    in_any_case = (name for one in usual for name in columns if name.lower() == one)
+    found = named or next(in_any_case, field)
     if found not in columns:
         raise ValueError(
             f"{path} has no field {found!r} (it has {', '.join(columns) or 'none'}); add it, or "
@@ -178,7 +179,7 @@ def _records(file: Path) -> Iterator[tuple[int, str, dict]]:
         line = content.count(b"\n", 0, error.start) + 1
         raise ValueError(f"{file}, line {line} is not UTF-8; save the file as UTF-8") from None
     if not content.strip():
-        raise ValueError(f"{file} is empty; give a question and an answer on each line")
+        raise ValueError(f"{file} is empty; give one JSON object a line")
     readers = {".csv": _csv_rows, ".tsv": _csv_rows, ".parquet": _parquet_rows, ".json": _json_rows}
     for unit, number, record in readers.get(file.suffix.lower(), _json_lines)(file, text):
         where = f"{file}, {unit} {number}"
@@ -230,8 +231,8 @@ def _csv_rows(file: Path, text: str) -> Iterator[tuple[str, int, dict]]:
                 raise ValueError(f"{told}; put a text with commas or line breaks in double quotes")
             yield "row", number, row
     except csv.Error as error:
-        told = f"{file} is no CSV after line {rows.line_num} ({error})"
-        raise ValueError(f"{told}; correct it") from None
+        told = f"{file} can't be read after line {rows.line_num} ({error})"
+        raise ValueError(f"{told}; put a text with quotes into double quotes") from None
 
 
 def _parquet_rows(file: Path, text: str) -> Iterator[tuple[str, int, dict]]:

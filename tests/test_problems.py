@@ -491,6 +491,7 @@ BOXED = {"problem": "How many?", "solution": "900 + 100, so \\boxed{1{,}000}."}
         (GSM8K_ROW | {"solution": "another"}, None, "1000", "another"),
         (GSM8K_ROW, str.isprintable, "1,000", GSM8K_ROW["answer"]),
         ({"prompt": "How many?", "ground_truth": 1000}, None, "1000", ""),
+        ({"Question": "How many?", "ANSWER": "1000"}, None, "1000", ""),
         ({"problem": "How many?", "solution": GSM8K_ROW["answer"]}, None, "1000", "=solution"),
         (BOXED, None, "1000", "=solution"),
         (BOXED, str.isprintable, "1{,}000", "=solution"),
@@ -561,7 +562,7 @@ def test_a_json_file_may_hold_lines_and_empty_ids_are_numbered_by_row(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.csv", 'question,answer\nq,5\n"r,6\n', "x.csv is no CSV after line 2"),
+        ("x.csv", 'question,answer\nq,5\n"r,6\n', "x.csv can't be read after line 2"),
         ("x.csv", "question,answer\nq,5\nHow many, then?,6\n", "row 2 has not as many fields as"),
         ("x.csv", "question,answer\nq\n", "row 1 has not as many fields as"),
         ("x.csv", "question;answer\nq;5\n", r"no field 'question' \(it has question;answer\)"),
