@@ -21,12 +21,14 @@ IMITATING = ("sft", "luffy", "hpt")  # they need a given solution of every probl
 class Config:
     """Everything that a run depends on. The defaults are the paper's, where it gives a value.
 
-    `student`, `data`, `strategies`, `lora_rank` and `gradient_checkpointing` say what was loaded
-    before `train` is called; it takes these as it finds them.
+    `student`, `data`, its columns, `strategies`, `lora_rank` and `gradient_checkpointing` say what
+    was loaded before `train` is called; it takes these as it finds them.
     """
 
     student: str = "tiny"
     data: str = "mini-gsm"
+    question_column: str = ""  # of a file; empty: as load_problems finds it
+    answer_column: str = ""
     strategies: str = ""
     only_with_strategies: bool = False  # the problems that have none are left out, not refused
     method: str = "sgpo"

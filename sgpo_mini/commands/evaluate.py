@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from .inputs import problems_of, set_threads, student_of
+from .inputs import COLUMNS, is_file, problems_of, set_threads, student_of
 from .options import MAX_NEW_TOKENS, SETTINGS, SPLIT_HELP, add_option, number, whole
 
 
@@ -22,13 +22,13 @@ def evaluate_command(options: argparse.Namespace) -> None:
         raise ValueError("several samples a problem need a temperature above 0 (--temperature 1)")
     if options.top_p > 1:
         raise ValueError(f"top_p must be above 0 and at most 1, not {options.top_p}")
-    if options.split and (options.data.endswith(".jsonl") or options.data in BENCHMARKS):
+    if options.split and (is_file(options.data) or options.data in BENCHMARKS):
         raise ValueError(f"{options.data} has no splits: leave --split out")
-    if options.latex and not options.data.endswith(".jsonl"):
-        raise ValueError("--latex is for a FILE.jsonl: other data knows what its answers are")
+    if options.latex and not is_file(options.data):
+        raise ValueError("--latex is for a FILE: other data knows what its answers are")
     set_threads(options.threads)
     split = options.split or "test"
-    problems = problems_of(options.data, split, options.strategies, options.latex)
+    problems = problems_of(options.data, split, options.strategies, vars(options), options.latex)
     reward = latex_reward if options.latex else numeric_reward
     reward = BENCHMARKS[options.data].reward if options.data in BENCHMARKS else reward
     problems = problems[: options.limit or None]
@@ -98,7 +98,9 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "student", "tiny", about["student"])
     more = "; or, from the Hub, math500 (needs the extra math), amc23 or aime24"
     add_option(parser, "data", "mini-gsm", about["data"] + more)
-    told = "the answers of the FILE.jsonl are LaTeX (needs the extra math)"
+    told = "the answers of the FILE are LaTeX (needs the extra math)"
+    for name in COLUMNS:
+        add_option(parser, name, "", about[name])
     parser.add_argument("--latex", action="store_true", default=None, help=told)
     add_option(parser, "split", None, SPLIT_HELP)
     add_option(parser, "strategies", "", about["strategies"])

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from datasets import Dataset
 from quick_student import save_quick_student
 from small_world import STRATEGY, pretrained_student, problems
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -117,7 +118,16 @@ TRAIN = ("train", "--steps", 2, "--max-new-tokens", 16, "--learning-rate", 1e-3)
         ("train --threads -1", "threads must be at least 0"),
         ("train --normalize-target max", "sum or mean"),
         ("train --no-autonomous-grpo --no-strategy-distillation", "nothing is learnt"),
-        ("train --data gsm9k", "mini-gsm, gsm8k or a file that ends in .jsonl, not 'gsm9k'"),
+        ("train --data gsm9k", "mini-gsm, gsm8k or a file that ends in .jsonl, .json"),
+        ("train --data gsm9k", ".csv, .tsv or .parquet, not 'gsm9k'"),
+        ("train --answer-column solution", "mini-gsm has no --answer-column: they are for a FILE"),
+        ("train --data gone.PARQUET", "gone.PARQUET can't be read (No such file or directory)"),
+        ("evaluate --data gsm8k --question-column q", "gsm8k has no --question-column"),
+        ("evaluate --data some.CSV --split test", "some.CSV has no splits"),
+        ("pretrain --question-column q", "has no --question-column"),
+        ("strategies --source solution --data gsm8k --answer-column a", "has no --answer-column"),
+        ("strategies --source subquestions --data gsm8k --answer-column a", "has no --answer-col"),
+        ("strategies --inspect s.jsonl --answer-column a", "without --data has no --answer-column"),
         ("train --data gone.jsonl", "gone.jsonl can't be read"),
         ("train --student no/such-student", "no student can be loaded from 'no/such-student'"),
         ("train --strategies gone.jsonl", "gone.jsonl can't be read"),
@@ -169,7 +179,7 @@ def test_refused_in_one_sentence(refused, story_student, arguments, told):
     [
         ("", "bad.jsonl is empty"),
         ('{"question": "1 + 1?", "answer": "2"}\n{"question": ', "line 2 is not a JSON object"),
-        ('{"question": "1 + 1?"}', "line 1 has no field 'answer'"),
+        ('{"question": "1 + 1?"}', "no field 'answer' (it has question); add it, or name the"),
         ('{"question": "1 + 1?", "answer": "two"}', "line 1: the answer 'two' can't be used"),
     ],
 )
@@ -178,6 +188,54 @@ def test_a_bad_line_is_named_with_its_file(refused, even_student, tmp_path, word
     (tmp_path / "bad.jsonl").write_text(lines)
     sentence = refused(word, "--student", even_student, "--data", "bad.jsonl")
     assert "bad.jsonl" in sentence and told in sentence
+
+
+@pytest.fixture
+def own_files() -> None:
+    """Four problems in files of three kinds, in columns with names of their own."""
+    names = {"id": "id", "question": "task", "answer": "goal", "solution": "solution"}
+    rows = [asdict(problem) for problem in problems(4)]
+    rows = [{new: row[name] for name, new in names.items()} for row in rows]
+    Path("my.json").write_text(json.dumps(rows))
+    Dataset.from_list(rows).to_parquet("my.PARQUET")
+    Dataset.from_list(rows).to_csv("my.csv")
+
+
+OWN_COLUMNS = ("--question-column", "task", "--answer-column", "goal")
+
+
+def test_every_command_names_the_columns_that_a_file_has(refused, even_student, own_files):
+    asked = ("--data", "my.csv", "--answer-column", "goal", "--question-column", "tusk")
+    at = ("--student", even_student)
+    for words in (
+        ("train", *at),
+        ("evaluate", *at),
+        ("pretrain", *at),
+        ("strategies", "--measure", even_student),
+        ("strategies", "--source", "solution", "--out", "s.jsonl"),
+    ):
+        told = "my.csv has no field 'tusk' (it has id, task, goal, solution); add it, or name"
+        assert told in refused(*words, *asked)
+
+
+@pytest.mark.parametrize(
+    ("words", "ending"),
+    [
+        ((*TRAIN, "--method", "grpo", "--out", "run"), ".csv"),
+        (("evaluate", "--max-new-tokens", 16), ".json"),
+        (("pretrain", "--epochs", 1), ".PARQUET"),
+    ],
+)
+def test_a_command_reads_its_problems_from_columns(run, even_student, own_files, words, ending):
+    asked = (*words, "--student", even_student, "--data", f"my{ending}")
+    status, _, err = run(*asked, *OWN_COLUMNS)
+    assert status == 0, err
+    if words[0] == "train":
+        saved = json.loads(Path("run/config.json").read_text())
+        assert (saved["question_column"], saved["answer_column"]) == ("task", "goal")
+    if words[0] == "evaluate":
+        rows = read_rows("runs/evaluation/unguided.jsonl")
+        assert [row["id"] for row in rows] == ["p0", "p1", "p2", "p3"]
 
 
 def test_problems_without_strategies_are_refused_unless_the_method_needs_none(
