@@ -5,6 +5,7 @@ goes on and writes nonsense. A reward that fails on one problem would end the ru
 is drawn. Both can be known before anything starts.
 """
 
+import math
 import random
 import sys
 import time
@@ -104,11 +105,14 @@ def reward_of(reward: Reward, completion: str, problem: Problem) -> float:
     if hasattr(type(given), "__float__") and not isinstance(given, (str, bytes, complex)):
         try:
             value = float(given)
-        except (ArithmeticError, RuntimeError, TypeError, ValueError):  # such as of a whole tensor
-            value = None
-        if value is not None and abs(value) <= LARGEST_REWARD:
+        except Exception:  # a tensor of several numbers, a number beyond all floats
+            value = math.nan
+        if abs(value) <= LARGEST_REWARD:
             return value
-    told = " ".join(repr(given).split())[:80]
+    try:
+        told = " ".join(repr(given).split())[:80]
+    except Exception:
+        told = "something"
     raise RewardError(
         f"the reward of problem {problem.id!r} is {told} ({type(given).__name__}), and not a "
         "finite number"

@@ -87,13 +87,14 @@ def evaluate(
     """Let the student answer each problem `samples` times, guided by its strategy or not.
 
     Temperature 0 is greedy, whatever `top_p` is. `batch_size` counts completions. A completion is
-    right when its reward is at least `right_reward` and the length limit did not cut it off; where
-    it cut off most, one sentence on standard error says so. Torch's random state is left as it was.
-    With `progress` a bar of that name is shown. Raises ValueError before anything is sampled where
-    there is nothing to answer, a guided problem has no strategy, a setting is impossible, a prompt
-    and `max_new_tokens` don't fit the student's context window, or the reward, which is called once
-    for each problem, gives no finite number. `within` is of a run that has checked the last two,
-    and tells each kind of trouble once.
+    right when its reward is at least `right_reward` and the length limit did not cut it off; one
+    sentence on standard error says where it cut off most, or where no reward is so high. Torch's
+    random state is left as it was. With `progress` a bar of that name is shown.
+
+    Raises ValueError before anything is sampled where there is nothing to answer, a guided problem
+    has no strategy, a setting is impossible, a prompt and `max_new_tokens` don't fit the student's
+    context window, or the reward, which is called once for each problem, gives no finite number.
+    `within` belongs to a run that has checked the last two, and tells each kind of trouble once.
     """
     if not problems:
         raise ValueError("there are no problems to evaluate on")
@@ -123,6 +124,7 @@ def evaluate(
     order = sorted(range(len(problems)), key=lambda index: len(prompts[index]))
     size = max(batch_size // samples, 1)
     texts, right, cut = ([()] * len(problems) for _ in range(3))
+    highest = 0.0
     bar = tqdm(total=len(problems), desc=progress, disable=progress is None, leave=False)
     devices = [student.device] if student.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
@@ -138,7 +140,11 @@ def evaluate(
                 top_p=top_p,
             )
             answered = [problems[index] for index in chosen]
-            right_now = (rewards_of(rollouts, answered, reward) >= right_reward).tolist()  # (P, k)
+            rewards = rewards_of(rollouts, answered, reward)  # (P, k)
+            right_now, highest = (
+                (rewards >= right_reward).tolist(),
+                max(highest, rewards.max().item()),
+            )
             for place, index in enumerate(chosen):
                 group = slice(place * samples, (place + 1) * samples)
                 texts[index] = tuple(rollouts.texts[group])
@@ -146,8 +152,9 @@ def evaluate(
                 cut[index] = tuple(rollouts.truncated[group].tolist())
             bar.update(len(chosen))
             answers, done = sum(map(len, cut)), start + size >= len(order)
-            within.answered(name, sum(map(sum, cut)), answers, max_new_tokens, done)
+            within.answering(name, sum(map(sum, cut)), answers, max_new_tokens, done)
     bar.close()
+    within.answered(name, sum(map(sum, right)), highest, right_reward)
     return Evaluation(tuple(problems), tuple(texts), tuple(right), tuple(cut), guided)
 
 

@@ -59,7 +59,7 @@ class Experience:
     given_advantages: Tensor | None = None  # LUFFY: theirs in their groups; None: plain imitation
     sampled_tokens: int = 0
     rewards: Tensor | None = None  # of all that was sampled, both groups
-    cut_off: float = 0.0  # their share that the length limit cut off
+    cut_off: tuple[float, ...] = ()  # the share of each group that the length limit cut off
 
 
 def collect(
@@ -86,18 +86,18 @@ def collect(
         temperature=config.temperature,
     )
     experience.sampled_tokens = int(both.mask.sum())
-    experience.cut_off = both.truncated.float().mean().item()
     experience.guided_prompts = guided_prompts
     autonomous = experience.autonomous = both.select(range(count * group1))
     rewards = rewards_of(autonomous, problems, reward).to(student.device)  # (P, G1)
     experience.rewards = rewards.flatten()
+    experience.cut_off = (autonomous.truncated.float().mean().item(),)
     right = rewards >= config.right_reward  # (P, G1)
     p_auto = right.float().mean(dim=1)  # (P,)
     metrics |= {
         "reward": rewards.mean().item(),
         "p_auto": p_auto.mean().item(),
         "completion_tokens": autonomous.mask.sum(dim=1).mean().item(),
-        "truncated": autonomous.truncated.float().mean().item(),
+        "truncated": experience.cut_off[0],
         "entropy": _mean_entropy(autonomous),
         "groups_without_signal": (rewards == rewards[:, :1]).all(dim=1).float().mean().item(),
     }
@@ -107,6 +107,7 @@ def collect(
         guided.rows -= count  # from the prompts sampled together to the problems
         guided_rewards = rewards_of(guided, problems, reward).to(student.device)  # (P, G2)
         experience.rewards = torch.cat([experience.rewards, guided_rewards.flatten()])
+        experience.cut_off += (guided.truncated.float().mean().item(),)
         correct = guided_rewards >= config.right_reward  # (P, G2)
         _choose_what_to_distill(student, experience, guided, correct, p_auto, config)
     elif config.method == "luffy":

@@ -300,15 +300,24 @@ def test_every_kind_of_number_is_a_reward(value):
     assert type(given) is float and given == float(value)
 
 
+class Hostile:
+    """A number that can neither be read nor shown."""
+
+    def __float__(self):
+        raise OSError("unreadable")
+
+    __repr__ = __float__
+
+
 NO_NUMBERS = [
     None, math.nan, math.inf, -math.inf, "1", "1.0", b"1", [1.0], (1.0,), [], {"reward": 1.0}, 1j,
     {1.0}, numpy.float32("nan"), numpy.array([1.0, 0.0]), torch.tensor(math.nan), 10**400, 1e300,
     torch.tensor([1.0, 0.0]), torch.tensor([]), numpy.array(["1"]), object(), float, 2e15,
-    numpy.str_("1"), Decimal("NaN"), Decimal("Infinity"),
+    numpy.str_("1"), Decimal("NaN"), Decimal("Infinity"), Hostile(),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: repr(value)[:30])
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: type(value).__name__)
 def test_nothing_else_is(value):
     with pytest.raises(RewardError, match=r"reward of problem 'p7' is .*, and not a finite number"):
         reward_of(lambda text, told: value, "", problem(7))

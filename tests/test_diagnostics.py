@@ -40,8 +40,9 @@ def given():
     return [replace(p, expert_solution="#### 2") for p in problems()]
 
 
-def after(steps, reward=0.0, cut_off=0.0, learnt=True, of=100, **settings):
+def after(steps, reward=0.0, cut_off=0.0, learnt=True, of=100, guided_cut_off=None, **settings):
     """Diagnostics after so many equal steps of a run of `of`; rewards: one number or a list."""
+    cut_off = (cut_off,) if guided_cut_off is None else (cut_off, guided_cut_off)
     diagnostics, rewards = Diagnostics(), torch.tensor(reward).reshape(-1).float()
     for number in range(1, steps + 1):
         last = number == of
@@ -56,10 +57,11 @@ def test_where_everything_is_cut_off_the_first_step_tells_it_and_no_other_does(
     train(never_ending(student), given(), config(method=method, max_new_tokens=4, steps=8))
     (sentence,) = told()
     silent = 1 if method in ("sgpo", "grpo") else 0  # the others learn a given solution
+    groups = "autonomous and 100% of the guided " if method == "sgpo" else ""
     assert sentence == (
-        "sgpo_mini: up to step 1, 100% of the completions were cut off at max_new_tokens=4 and "
-        f"earned 0, and {silent} of 1 steps had nothing to learn: raise it (--max-new-tokens), or "
-        "take a student that ends its answers"
+        f"sgpo_mini: up to step 1, 100% of the {groups}completions were cut off at "
+        f"max_new_tokens=4 and earned 0, and {silent} of 1 steps had nothing to learn: raise it "
+        "(--max-new-tokens), or take a student that ends its answers"
     )
 
 
@@ -101,19 +103,28 @@ def test_a_large_share_is_told_after_five_steps_or_at_the_end(told, share):
 
 def test_a_small_share_is_not_told(told):
     after(50, [1.0, 0.0], 0.45)
+    after(50, [1.0, 0.0], 0.45, guided_cut_off=0.45)
     assert told() == []
+
+
+def test_a_guided_group_that_is_cut_off_is_told_though_the_autonomous_one_is_not(told):
+    after(4, [1.0, 0.0], 0.1, guided_cut_off=1.0)  # a group may be of one
+    assert told() == []
+    after(5, [1.0, 0.0], 0.1, guided_cut_off=1.0)
+    assert "10% of the autonomous and 100% of the guided completions were cut off" in told()[0]
 
 
 def test_five_steps_without_a_signal_are_told_with_what_to_change(told):
     after(5, [0.0, 0.0], cut_off=0.1, learnt=False)
     assert told() == [
         "sgpo_mini: up to step 5, 5 of 5 steps had nothing to learn: every group's rewards are all "
-        "equal and nothing is distilled (mean reward 0, 10% of the completions cut off): take "
-        "easier problems, a student that was warmed up on solutions, or larger groups"
+        "equal and nothing is distilled (mean reward 0; 10% of the completions were cut off): take "
+        "easier problems, a student that was warmed up on solutions, larger groups or a higher "
+        "temperature"
     ]
     after(5, [1.0, 1.0], learnt=False, method="grpo")
     (sentence,) = told()
-    assert "equal (mean reward 1, 0%" in sentence and "take harder problems, or end" in sentence
+    assert "equal (mean reward 1; 0%" in sentence and "take harder problems, or end" in sentence
     after(5, [0.0, 0.0], learnt=False, autonomous_grpo=False)
     assert "had nothing to learn: nothing is distilled (mean" in told()[0]
     after(4, learnt=False)
@@ -123,10 +134,10 @@ def test_five_steps_without_a_signal_are_told_with_what_to_change(told):
 def test_one_step_with_a_signal_among_the_last_five_is_enough(told):
     diagnostics, rewards = Diagnostics(), torch.zeros(4)
     for number in range(1, 41):
-        diagnostics.after_step(number, rewards, 0.0, number % 5 == 0, config(), False)
+        diagnostics.after_step(number, rewards, (0.0,), number % 5 == 0, config(), False)
     assert told() == []
     for number in range(41, 46):
-        diagnostics.after_step(number, rewards, 0.0, False, config(), False)
+        diagnostics.after_step(number, rewards, (0.0,), False, config(), False)
     assert "up to step 45, 5 of 5 steps had nothing to learn" in told()[0]
 
 
@@ -243,6 +254,19 @@ def test_an_evaluation_tells_while_it_goes_on_and_once(student, told, monkeypatc
     told_before.clear()
     evaluate(never_ending(student), problems(), **many)
     assert told_before == [0] * 5 + [1] + [0] * 4  # after 20 completions
+
+
+def test_an_evaluation_in_which_no_reward_is_high_enough_says_so(student, told):
+    asked = {"samples": 4, "temperature": 1.0, "max_new_tokens": 40}
+    half = evaluate(student, problems(), reward=lambda t, q: even_reward(t, q) / 2, **asked)
+    assert half.accuracy == 0 and told() == [
+        "sgpo_mini: unguided evaluation: no completion counted as right though rewards went up to "
+        "0.5: a reward of at least right_reward=1 is right"
+    ]
+    asked |= {"reward": lambda t, q: even_reward(t, q) / 2, "right_reward": 0.5}
+    assert evaluate(student, problems(), **asked).accuracy > 0
+    evaluate(student, problems(), max_new_tokens=40, reward=lambda t, q: 0.0)
+    assert told() == []
 
 
 def test_an_evaluation_that_cuts_little_off_says_nothing(student, told):
