@@ -97,14 +97,12 @@ def reward_of(reward: Reward, completion: str, problem: Problem) -> float:
     try:
         given = reward(completion, problem)
     except Exception as error:  # a reader's own function: any kind
-        said = " ".join(str(error).split())[:300]
-        raise RewardError(
-            f"the reward of problem {problem.id!r} raised {type(error).__name__}: {said}"
-        ) from error
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:300].rstrip(": ")
+        raise RewardError(f"the reward of problem {problem.id!r} raised {said}") from error
     # float() would read text, too.
     if hasattr(type(given), "__float__") and not isinstance(given, (str, bytes, complex)):
         try:
-            value = float(given)
+            value = float(given.detach() if isinstance(given, torch.Tensor) else given)
         except Exception:  # a tensor of several numbers, a number beyond all floats
             value = math.nan
         if abs(value) <= LARGEST_REWARD:

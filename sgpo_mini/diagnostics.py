@@ -129,8 +129,9 @@ def _nothing_right(steps: int, highest: float, config: Config) -> str:
         effect = "p_guide stays 0 and SGPO distils nothing"
     elif config.method == "hpt":
         effect = "HPT imitates the given solution of every problem"
+    latest = f"{steps} steps" if steps > 1 else "1 step"
     return (
-        f"no completion of {steps} steps counted as right though rewards went up to "
-        f"{highest:.3g}, so {effect}: a reward of at least right_reward={config.right_reward:g} is "
-        "right, set it in Config to what your reward gives a right completion"
+        f"no completion of {latest} counted as right though rewards went up to {highest:.3g}, so "
+        f"{effect}: a reward of at least right_reward={config.right_reward:g} is right, set it in "
+        "Config to what your reward gives a right completion"
     )

@@ -332,6 +332,10 @@ async def waiting_reward(text, given):
     ("reward", "told"),
     [
         (lambda text, given: 1 / 0, "raised ZeroDivisionError: division by zero"),
+        (
+            lambda text, given: (_ for _ in ()).throw(AssertionError()),
+            "raised AssertionError [(]10",
+        ),
         (lambda text: 1.0, "raised TypeError: .*1 positional argument"),
         (lambda text, given: {}[given.answer], "raised KeyError: '2'"),
         (
