@@ -41,6 +41,11 @@ FORBIDDEN = {"trl", "vllm", "bitsandbytes", "torchao", "unsloth", "verl", "deeps
 OPTIONAL = {"math": "math_verify"}
 BROUGHT_ALONG = {"numpy", "huggingface_hub", "safetensors", "tokenizers"}
 
+PAGES = [
+    path.relative_to(ROOT).as_posix()
+    for path in [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(PACKAGE.rglob("*.md"))]
+]
+
 
 def git_files(*options):
     if shutil.which("git") is None or not (ROOT / ".git").exists():
@@ -254,6 +259,52 @@ def test_ci_runs_the_test_command_of_the_readme():
     command = "pytest --nbval notebooks/ tests/"
     assert command in (ROOT / "README.md").read_text(encoding="utf-8")
     assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_readme_fits_one_sitting():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
+
+
+def test_layout_in_the_readme_names_every_file_and_wing():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.split("\n## Layout\n")[1].split("\n## ")[0]
+    first = [row.split("|")[1] for row in section.splitlines() if row.startswith("| ")]
+    named = re.findall(r"`([\w/.]+)`", " ".join(first))
+    wings = {f"{path.name}/" for path in PACKAGE.iterdir() if any(path.glob("*.py"))}
+    assert sorted(named) == sorted({p.name for p in PACKAGE.glob("*.py")} | wings | {"results/"})
+
+
+def without_code(path):
+    return re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def anchors(path):
+    """What a link to a heading of a Markdown file ends in, by GitHub's rule."""
+    headings = re.findall(r"^#+ (.*)", without_code(path), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in headings}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_of_the_pages_lead_to_files_and_headings(name):
+    path = ROOT / name
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(path)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, heading = target.partition("#")
+        leads_to = (path.parent / file).resolve() if file else path
+        assert leads_to.exists() and leads_to.is_relative_to(ROOT), target
+        assert not heading or heading in anchors(leads_to), target
+
+
+def test_links_of_the_notebooks_lead_to_headings_of_the_pages():
+    links = [
+        (path.name, path.parent / file, heading)
+        for path in (ROOT / "notebooks").glob("*.ipynb")
+        for file, heading in re.findall(r"\]\(([^)\s#]+\.md)#([^)\s]+)\)", path.read_text("utf-8"))
+    ]
+    assert links
+    for name, page, heading in links:
+        assert heading in anchors(page), (name, heading)
 
 
 def test_wheel_holds_the_whole_package(tmp_path):
