@@ -34,12 +34,12 @@ def context_window(student: Student) -> int | None:
     if not isinstance(window, int) or window <= 0 or getattr(config, "alibi", False):
         return None
     rotary = getattr(config, "rope_parameters", None) or {}
-    kinds = [kind for kind in rotary.values() if isinstance(kind, dict)] or [rotary]
-    for kind in kinds:
+    longest = window
+    for kind in [kind for kind in rotary.values() if isinstance(kind, dict)] or [rotary]:
         if kind.get("rope_type") in ("linear", "dynamic", "yarn"):
             original = kind.get("original_max_position_embeddings") or window
-            window = max(window, int(original * (kind.get("factor") or 1)))
-    return window
+            longest = max(longest, int(original * (kind.get("factor") or 1)))
+    return longest
 
 
 def refuse_beyond_window(
@@ -75,7 +75,8 @@ def refuse_beyond_window(
     if not beyond:
         return
     more = f"its {solution}" if solution else f"max_new_tokens={max_new_tokens}"
-    way = f"shorten them or leave {'it' if beyond == 1 else 'them'} out"
+    they = "it" if beyond == 1 else "them"
+    way = f"shorten {they} or leave {they} out"
     if not solution and longest < window:
         way = f"lower max_new_tokens (--max-new-tokens) to {window - longest} or less"
     raise ValueError(

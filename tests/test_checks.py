@@ -156,9 +156,7 @@ def test_a_prompt_and_its_completion_may_fill_the_window_and_no_more(guided):
 
 def test_where_the_prompt_alone_is_too_long_the_way_out_is_to_leave_it_out():
     given = [*problems(3), problem(3, STRATEGY * 30)]
-    with pytest.raises(
-        ValueError, match=r"1 of 4 problems don't fit: shorten them or leave it out"
-    ):
+    with pytest.raises(ValueError, match=r"1 of 4 problems don't fit: shorten it or leave it out"):
         refuse_beyond_window(student_of_window(100), given, guided=True, max_new_tokens=4)
     refuse_beyond_window(student_of_window(100), given, max_new_tokens=4)  # it isn't read
 
