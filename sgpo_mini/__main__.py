@@ -14,6 +14,7 @@ from .commands.options import PROGRAM, add_option, whole
 from .commands.pretrain import add_pretrain
 from .commands.strategies import add_strategies, strategies_command
 from .commands.train import add_train
+from .launchers import refuse_several_processes
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         if unknown:
             told = f"there is no option {shlex.join(unknown)}"
             raise ValueError(f"{told} (see {PROGRAM} {arguments[0]} --help)")
+        refuse_several_processes()
         options.run(options)
     except (OSError, RuntimeError, ValueError) as error:
         sentence = " ".join(str(error).split()) or type(error).__name__

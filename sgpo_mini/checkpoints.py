@@ -6,6 +6,7 @@ renamed. Each carries the SHA-256 of its files, so that a damaged one is known a
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import signal
@@ -77,7 +78,11 @@ class RunFolder:
             raise ValueError(f"the run in {self.path} had other settings: {told}")
 
     def log(self, name: str, row: dict) -> None:
-        """Append one line to `name`.jsonl."""
+        """Append one line to `name`.jsonl; null stands for NaN and infinity, which are no JSON."""
+        row = {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in row.items()
+        }
         with open(self.path / f"{name}.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 

@@ -209,6 +209,14 @@ def test_a_run_that_fails_is_named_with_what_it_said(configs, tmp_path):
     assert list((tmp_path / "runs").glob("*/messages.txt"))
 
 
+def test_what_a_run_tells_of_its_troubles_is_passed_on_while_it_works(configs, tmp_path, capsys):
+    short = {"sgpo": replace(configs["sgpo"], max_new_tokens=1, steps=2)}
+    compare(short, (0,), tmp_path, ("validation",))
+    told = [line for line in capsys.readouterr().err.splitlines() if "sgpo_mini: " in line]
+    cut = "100% of the completions were cut off at max_new_tokens=1 and earned 0"
+    assert len([line for line in told if cut in line and line.endswith(" [sgpo-0]")]) == 1
+
+
 def wait_for(condition, what: str) -> None:
     end = time.monotonic() + 120
     while not condition():
