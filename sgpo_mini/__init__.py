@@ -28,10 +28,10 @@ _PUBLIC = {
         "save_strategies",
         "with_strategies",
     ),
-    "worked_solutions": ("strategy_from_solution",),
-    "extraction": ("extract_strategies",),
-    "strategy_measure": ("measure_strategies",),
-    "mini_gsm": ("make_problems", "SPLITS", "FAMILIES", "read_plan"),
+    "strategy_sources.worked_solutions": ("strategy_from_solution",),
+    "strategy_sources.extraction": ("extract_strategies",),
+    "strategy_sources.measure": ("measure_strategies",),
+    "mini_gsm.world": ("make_problems", "SPLITS", "FAMILIES", "read_plan"),
     "losses": (
         "token_logps",
         "group_advantages",
@@ -55,7 +55,7 @@ _PUBLIC = {
     ),
     "benchmarks": ("load_benchmark",),
     "latex": ("latex_reward",),
-    "strategy_use": ("read_solution_plan", "measure_use", "plan_confusion"),
+    "mini_gsm.strategy_use": ("read_solution_plan", "measure_use", "plan_confusion"),
     "training": ("Config", "pretrain", "warm_up", "train"),
     "plots": (),  # one function a figure: sgpo_mini.plots.NAME
     "exercises": (),  # one check an exercise: sgpo_mini.exercises.check_NAME

@@ -9,11 +9,11 @@ import shlex
 import sys
 from pathlib import Path
 
-from .command_options import PROGRAM, add_option, whole
-from .evaluate_command import add_evaluate, evaluate_command
-from .pretrain_command import add_pretrain
-from .strategies_command import add_strategies, strategies_command
-from .train_command import add_train
+from .commands.evaluate import add_evaluate, evaluate_command
+from .commands.options import PROGRAM, add_option, whole
+from .commands.pretrain import add_pretrain
+from .commands.strategies import add_strategies, strategies_command
+from .commands.train import add_train
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,8 +57,8 @@ def _after_a_stop(arguments: list[str], options: argparse.Namespace | None) -> s
 
 def _main_job(options: argparse.Namespace) -> None:
     """GRPO and SGPO side by side; with --methods the rows of the whole comparison."""
-    from .comparison import report_comparison, run_comparison
-    from .report import run_and_report
+    from .study.main_job import run_and_report
+    from .study.report import report_comparison, run_comparison
 
     if options.report:
         report_comparison(options.report)
@@ -84,7 +84,7 @@ def _main_job(options: argparse.Namespace) -> None:
 
 def _rows(text: str) -> list[str]:
     """The rows that --methods names; `all` is every one."""
-    from .rows import ROWS
+    from .study.rows import ROWS
 
     return list(ROWS) if text == "all" else [name.strip() for name in text.split(",")]
 

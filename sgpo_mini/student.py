@@ -25,7 +25,7 @@ from transformers import (
 
 from .strategies import autonomous_prompt, guided_prompt
 
-TINY_STUDENT = Path(__file__).parent / "tiny_student"
+TINY_STUDENT = Path(__file__).parent / "mini_gsm" / "tiny_student"
 UNKNOWN_LIMIT = 0.02  # largest share of a text's tokens that a student may not know
 
 _SPECIAL = ["<pad>", "<|end|>", "<|user|>", "<|assistant|>"]

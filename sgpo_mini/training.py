@@ -15,11 +15,11 @@ from tqdm import tqdm
 
 from .checkpoints import RunFolder, finishing_steps, put_weights, weights_of
 from .config import IMITATING, METHODS, Config
-from .controls import with_control
 from .evaluation import evaluate
 from .methods import Experience, accumulate_gradient, collect
 from .problems import Problem, Reward, numeric_reward
 from .strategies import having_strategies, require_strategies
+from .strategy_sources.controls import with_control
 from .student import Student, refuse_unknown_words, save_student
 from .supervised import gradient_scaler, pretrain, warm_up
 

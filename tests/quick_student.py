@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from sgpo_mini.make_tiny import vocabulary_texts
-from sgpo_mini.mini_gsm import FAMILIES, pretraining_stream
+from sgpo_mini.mini_gsm.pretraining import vocabulary_texts
+from sgpo_mini.mini_gsm.world import FAMILIES, pretraining_stream
 from sgpo_mini.problems import Problem
 from sgpo_mini.student import Student, new_student, save_student
 from sgpo_mini.supervised import pretrain

@@ -280,7 +280,7 @@ def test_wheel_holds_the_whole_package(tmp_path):
         metadata = archive.read(metadata_name).decode()
     package = {name for name in held if name.startswith("sgpo_mini/")}
     assert package == {name for name in wanted if name.startswith("sgpo_mini/")}
-    assert any(name.startswith("sgpo_mini/tiny_student/") for name in package)
+    assert any(name.startswith("sgpo_mini/mini_gsm/tiny_student/") for name in package)
     assert any(name.endswith(".safetensors") for name in package)
     assert any(name.startswith("sgpo_mini/results/") for name in package)
     assert {name.split("/")[0] for name in held - package} == {metadata_name.split("/")[0]}

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sgpo_mini import student as student_module
-from sgpo_mini.mini_gsm import SPLITS, make_problems
+from sgpo_mini.mini_gsm.world import SPLITS, make_problems
 from sgpo_mini.strategies import INSTRUCTION, autonomous_prompt, guided_prompt
 from sgpo_mini.student import (
     Student,

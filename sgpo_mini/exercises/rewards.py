@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from ..mini_gsm import make_problems
+from ..mini_gsm.world import make_problems
 from ..problems import is_correct
 from .checking import Wrong, answer_of, exercise, number_of, shortened
 

@@ -5,10 +5,10 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..mini_gsm import make_problems
+from ..mini_gsm.world import make_problems
 from ..problems import Problem
-from ..step_forms import read_operations
 from ..strategies import Strategy, leaks
+from ..strategy_sources.step_forms import read_operations
 from .checking import Wrong, answer_of, exercise, shortened
 
 PEARS = Problem(

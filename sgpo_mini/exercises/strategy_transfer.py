@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from ..mini_gsm import FAMILIES, fitting_plans, make_problems, read_quantities, true_plan
-from ..strategy_use import NOT_FITTING, OTHER_QUANTITIES, OWN, SIGNS, whose_plan
+from ..mini_gsm.strategy_use import NOT_FITTING, OTHER_QUANTITIES, OWN, SIGNS, whose_plan
+from ..mini_gsm.world import FAMILIES, fitting_plans, make_problems, read_quantities, true_plan
 from .checking import Wrong, answer_of, exercise, shortened
 
 _WORDS = {OWN: "own", OTHER_QUANTITIES: "other quantities", NOT_FITTING: "not fitting"}

@@ -3,12 +3,12 @@
 They leave matplotlib's global state alone, need no display, and suit colour-blind readers.
 """
 
-from ..looks import BLUE, GREEN, GREY  # for figures of your own
 from .costs import cost_growth
 from .differences import forest, gain_by_difficulty, pass_rate_by_prompt, seed_differences
 from .domain import walks_and_gains
 from .dynamics import training_dynamics
 from .learning import SMOOTHING_STEPS, accuracy_by_step, weights_by_step, window_means
+from .looks import BLUE, GREEN, GREY  # for figures of your own
 from .method import method_picture
 from .rewards import groups_with_signal, reward_verdicts
 from .style import own_style, save

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
 
-from ..looks import BLUE, GREEN, GREY, ORANGE, RED
+from .looks import BLUE, GREEN, GREY, ORANGE, RED
 from .style import own_style
 
 

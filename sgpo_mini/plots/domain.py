@@ -4,7 +4,7 @@ from collections import Counter
 
 from matplotlib.figure import Figure
 
-from ..looks import BLUE, FAINT, GREY, INK, RED, looks_of
+from .looks import BLUE, FAINT, GREY, INK, RED, looks_of
 from .style import own_style
 
 Corner = tuple[int, int]

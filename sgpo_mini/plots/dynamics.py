@@ -7,8 +7,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from ..evaluation import confidence_interval
-from ..looks import INK, looks_of
 from .learning import SMOOTHING_STEPS, window_means
+from .looks import INK, looks_of
 from .style import own_style
 
 # Of each panel: its title, its unit, the largest value there can be, and the fields of

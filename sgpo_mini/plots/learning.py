@@ -4,7 +4,7 @@ import math
 
 from matplotlib.figure import Figure
 
-from ..looks import BLUE, GREEN, RED, looks_of
+from .looks import BLUE, GREEN, RED, looks_of
 from .style import own_style
 
 SMOOTHING_STEPS = 10

@@ -4,7 +4,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from ..looks import BLUE, GREEN, GREY, RED
+from .looks import BLUE, GREEN, GREY, RED
 from .style import own_style
 
 

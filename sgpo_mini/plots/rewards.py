@@ -5,7 +5,7 @@ import math
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ..looks import BLUE, FAINT, GREY, INK, ORANGE, RED
+from .looks import BLUE, FAINT, GREY, INK, ORANGE, RED
 from .style import own_style
 
 

@@ -3,7 +3,7 @@
 import matplotlib
 from matplotlib.figure import Figure
 
-from ..looks import FAINT, GREY, INK
+from .looks import FAINT, GREY, INK
 
 # Matplotlib's defaults and ours, whatever the caller has set for other plots.
 _STYLE = {key: value for key, value in matplotlib.rcParamsDefault.items() if key != "backend"}

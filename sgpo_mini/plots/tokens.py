@@ -7,7 +7,7 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from ..looks import BLUE, FAINT, GREEN, GREY, INK, RED
+from .looks import BLUE, FAINT, GREEN, GREY, INK, RED
 from .style import own_style
 
 TOKENS_WIDTH = 84  # characters in a line of `token_kl_strip`

@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from ..evaluation import confidence_interval
-from ..looks import GREY, INK
+from .looks import GREY, INK
 from .style import own_style
 
 Column = tuple[str, str]  # (prompt, split)

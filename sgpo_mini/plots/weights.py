@@ -4,7 +4,7 @@ import math
 
 from matplotlib.figure import Figure
 
-from ..looks import BLUE, GREEN, GREY, INK, ORANGE, RED
+from .looks import BLUE, GREEN, GREY, INK, ORANGE, RED
 from .style import own_style
 
 

@@ -11,8 +11,8 @@ import json
 from pathlib import Path
 
 from sgpo_mini.checkpoints import read_rows
-from sgpo_mini.compare import mean
 from sgpo_mini.evaluation import confidence_interval
+from sgpo_mini.study.runs import mean
 
 RESULT = Path(__file__).parents[2] / "sgpo_mini" / "results" / "five-seeds-by-step.json"
 

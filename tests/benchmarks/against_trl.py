@@ -38,8 +38,8 @@ from in_turn import Process
 from real_shape import build
 from transformers import AutoConfig, PretrainedConfig
 
-from sgpo_mini.make_tiny import MAX_NEW_TOKENS
-from sgpo_mini.mini_gsm import make_problems
+from sgpo_mini.mini_gsm.pretraining import MAX_NEW_TOKENS
+from sgpo_mini.mini_gsm.world import make_problems
 from sgpo_mini.strategies import autonomous_prompt
 from sgpo_mini.student import TINY_STUDENT
 from sgpo_mini.training import batch_of_step

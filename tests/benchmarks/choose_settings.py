@@ -12,7 +12,10 @@ import argparse
 import json
 from pathlib import Path
 
-from sgpo_mini.compare import (
+from sgpo_mini.config import IMITATING
+from sgpo_mini.mini_gsm.pretraining import MAX_NEW_TOKENS, SFT_SETTINGS, STEPS_OF_TRAINING
+from sgpo_mini.mini_gsm.world import make_problems
+from sgpo_mini.study.runs import (
     SURE_AND_WRONG,
     compare,
     hard_families,
@@ -20,9 +23,6 @@ from sgpo_mini.compare import (
     read_answers,
     values_of,
 )
-from sgpo_mini.config import IMITATING
-from sgpo_mini.make_tiny import MAX_NEW_TOKENS, SFT_SETTINGS, STEPS_OF_TRAINING
-from sgpo_mini.mini_gsm import make_problems
 from sgpo_mini.training import Config
 
 RESULTS = Path(__file__).parents[2] / "sgpo_mini" / "results" / "settings.json"

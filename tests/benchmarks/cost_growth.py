@@ -21,7 +21,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from sgpo_mini import methods, plots
 from sgpo_mini.config import Config
-from sgpo_mini.mini_gsm import make_problems
+from sgpo_mini.mini_gsm.world import make_problems
 from sgpo_mini.student import Student, load_student
 from sgpo_mini.training import batch_of_step
 

@@ -11,14 +11,14 @@ import argparse
 
 import torch
 
-from sgpo_mini.compare import SURE_AND_WRONG
 from sgpo_mini.config import Config
-from sgpo_mini.make_tiny import MAX_NEW_TOKENS
 from sgpo_mini.methods import choose_targets
-from sgpo_mini.mini_gsm import make_problems
+from sgpo_mini.mini_gsm.pretraining import MAX_NEW_TOKENS
+from sgpo_mini.mini_gsm.world import make_problems
 from sgpo_mini.problems import numeric_reward
 from sgpo_mini.rollout import rewards_of, sample
 from sgpo_mini.student import load_student
+from sgpo_mini.study.runs import SURE_AND_WRONG
 
 GROUP, BATCH = 4, 20
 

@@ -16,12 +16,12 @@ from fractions import Fraction
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from sgpo_mini.equations import gives, read_equations
 from sgpo_mini.problems import Problem, load_gsm8k
-from sgpo_mini.step_forms import read_operations, read_steps, read_structure
 from sgpo_mini.strategies import Strategy, leaks
-from sgpo_mini.subquestions import strategy_from_subquestions
-from sgpo_mini.worked_solutions import strategy_from_solution
+from sgpo_mini.strategy_sources.equations import gives, read_equations
+from sgpo_mini.strategy_sources.step_forms import read_operations, read_steps, read_structure
+from sgpo_mini.strategy_sources.subquestions import strategy_from_subquestions
+from sgpo_mini.strategy_sources.worked_solutions import strategy_from_solution
 
 RESULT = Path(__file__).parents[2] / "sgpo_mini" / "results" / "worked-strategies.json"
 COMMAND = "SGPO_GSM8K_DIR=FOLDER python tests/benchmarks/worked_strategies.py"

@@ -1,0 +1,95 @@
+"""`python -m sgpo_mini pretrain`: make the tiny student anew, or warm a model up on solutions."""
+
+import argparse
+from pathlib import Path
+
+from .inputs import problems_of, set_threads, student_of
+from .options import PROGRAM, SETTINGS, add_option, flag, number, show, whole
+
+# The options of `pretrain` that only its second use has, with their defaults.
+_OF_SFT = {
+    "data": "mini-gsm",
+    "strategies": "",
+    "with_strategy": False,
+    "epochs": 10,
+    "batch_size": 64,
+    "learning_rate": 1e-5,
+    "micro_batch_tokens": 0,
+    "lora_rank": 0,
+    "gradient_checkpointing": False,
+}
+
+
+def pretrain_command(options: argparse.Namespace) -> None:
+    """Make the tiny student anew, or warm a model up."""
+    new = options.student == "new"
+    others = _OF_SFT if new else ["steps"]
+    if given := [name for name in others if getattr(options, name) is not None]:
+        flags = ", ".join(map(flag, given))
+        use = "the tiny student's pretraining" if new else "the warm-up (it counts --epochs)"
+        raise ValueError(f"{use} has no {flags}: see {PROGRAM} pretrain --help")
+    options.out = options.out or f"runs/{'student' if new else 'warm-up'}-{options.seed}"
+    set_threads(options.threads)
+    (_make_tiny if new else _warm_up)(options)
+    print(f"student: {Path(options.out) / 'student'}")
+
+
+def _make_tiny(options: argparse.Namespace) -> None:
+    from ..mini_gsm.pretraining import STEPS, make_tiny_student, save_tiny_student
+
+    steps = options.steps or STEPS
+    student = make_tiny_student(options.seed, steps=steps, out=options.out, resume=options.resume)
+    measured = save_tiny_student(student, Path(options.out) / "student", options.seed, steps)
+    for name in ("guided", "unguided"):
+        value, low, high = measured[name]
+        print(f"{name}: {value:.4f} (95 % interval {low:.4f} to {high:.4f}) on validation")
+
+
+def _warm_up(options: argparse.Namespace) -> None:
+    from ..student import refuse_unknown_words, save_student
+    from ..supervised import warm_up
+
+    given = {name: getattr(options, name) for name in _OF_SFT}
+    settings = _OF_SFT | {name: value for name, value in given.items() if value is not None}
+    problems = problems_of(settings.pop("data"), "train", settings.pop("strategies"))
+    student = student_of(
+        options.student, settings.pop("lora_rank"), settings.pop("gradient_checkpointing")
+    )
+    with_strategy = settings["with_strategy"]
+    refuse_unknown_words(
+        student,
+        (f"{p.question}\n{p.strategy if with_strategy else ''}\n{p.solution}" for p in problems),
+    )
+    warm_up(
+        student, problems, seed=options.seed, out=options.out, resume=options.resume, **settings
+    )
+    save_student(student, Path(options.out) / "student")
+
+
+def add_pretrain(parser: argparse.ArgumentParser) -> None:
+    """The options of `pretrain`."""
+    parser.set_defaults(run=pretrain_command)
+    what = "new: the tiny student, from nothing; else SFT of this folder or model on the Hub"
+    add_option(parser, "student", "new", what)
+    add_option(parser, "seed", 0, "draws the examples and a new student's first weights", whole())
+    add_option(parser, "threads", 0, SETTINGS["the run"]["threads"], whole(0))
+    out = "folder of the run (default runs/student-SEED for new, runs/warm-up-SEED for SFT)"
+    add_option(parser, "out", "", out)
+    parser.add_argument("--resume", action="store_true", help=SETTINGS["the run"]["resume"])
+    group = parser.add_argument_group("new alone")
+    add_option(group, "steps", None, "training steps (default: as the shipped student)", whole(1))
+    group = parser.add_argument_group("SFT alone")
+    about = SETTINGS["what is trained, and on what"] | SETTINGS["optimizer and memory"]
+    about |= {
+        "with_strategy": "put each problem's strategy into the prompt",
+        "epochs": "how often every solution is learnt",
+        "batch_size": "solutions in one step",
+    }
+    readers = {"epochs": whole(1), "batch_size": whole(1), "learning_rate": number(above=0)}
+    for name, default in _OF_SFT.items():
+        if default is False:
+            group.add_argument(flag(name), action="store_true", default=None, help=about[name])
+        else:
+            reader = readers.get(name, whole(0) if default == 0 else str)
+            text = about[name] + (f" (default {show(default)})" if default != "" else "")
+            add_option(group, name, None, text, reader)

@@ -1,0 +1,169 @@
+"""How the shipped tiny student is made: mini-GSM's pretraining, from nothing to a model card."""
+
+import json
+from itertools import chain
+from pathlib import Path
+
+import torch
+
+from ..evaluation import Evaluation, confidence_interval, evaluate
+from ..strategies import INSTRUCTION, autonomous_prompt, guided_prompt
+from ..student import Student, new_student, save_student
+from ..supervised import pretrain
+from .stories import CLAUSES
+from .world import (
+    LARGEST,
+    PRACTICE_SHARE,
+    SPLITS,
+    families_of,
+    make_problems,
+    pretraining_stream,
+)
+
+LAYERS, WIDTH = 4, 128
+STEPS, BATCH_SIZE, LEARNING_RATE = 6000, 32, 1.5e-3
+MAX_NEW_TOKENS = 40  # the longest solution has 27
+SAMPLES = 16  # a problem, when a family's difficulty is measured
+
+STEPS_OF_TRAINING = 200  # with evaluation, what fits into the main job's six minutes
+
+# What the tiny student is trained with by each method, chosen on `validation` from the same number
+# of tries for each (`results/settings.json`, README "Settings").
+SETTINGS = {
+    "sgpo": {"learning_rate": 2e-4, "delta": 4.0},
+    "grpo": {"learning_rate": 1.5e-4},
+    "sft": {"learning_rate": 3e-4},
+    "sft-own-form": {"learning_rate": 2e-4},
+    "luffy": {"learning_rate": 2e-4},
+    "luffy-own-form": {"learning_rate": 1.5e-4},
+    "hpt": {"learning_rate": 2e-4},
+    "hpt-own-form": {"learning_rate": 3e-4},
+}
+# What GRPO and SGPO sample in a step, in tokens (1,460 to 1,520 over their runs of 200 steps): SFT
+# learns as many, and stops where validation has not risen for four measurements.
+SFT_SETTINGS = {"sft_tokens_per_step": 1500, "evaluate_every": 20, "early_stop": 4}
+
+
+def settings_for(data: str, method: str, given_solution: str = "expert_solution") -> dict:
+    """The settings that a run on some data starts from: chosen ones on mini-GSM, else none."""
+    if data != "mini-gsm":
+        return {}
+    settings = {"max_new_tokens": MAX_NEW_TOKENS, "steps": STEPS_OF_TRAINING}
+    if method == "sft":
+        settings |= SFT_SETTINGS
+    if given_solution == "solution" and f"{method}-own-form" in SETTINGS:
+        method += "-own-form"
+    return settings | SETTINGS.get(method, {})
+
+
+def make_tiny_student(
+    seed: int = 0, *, steps: int = STEPS, out: str = "", resume: bool = False
+) -> Student:
+    """Pretrain a tiny student on mini-GSM: it can follow any strategy, and is unsure which to take.
+
+    `seed` draws the weights and the stream of examples.
+    """
+    student = new_student(vocabulary_texts(), LAYERS, WIDTH, seed)
+    return pretrain(
+        student,
+        pretraining_stream(seed),
+        steps=steps,
+        batch_size=BATCH_SIZE,
+        learning_rate=LEARNING_RATE,
+        out=out,
+        resume=resume,
+    )
+
+
+def vocabulary_texts() -> list[str]:
+    """Texts that hold every word and number which mini-GSM can write."""
+    problems = list(chain.from_iterable(make_problems(split) for split in SPLITS))
+    texts = [guided_prompt(p.question, p.strategy)[0]["content"] for p in problems]
+    texts += [autonomous_prompt(p.question)[0]["content"] for p in problems]
+    texts += [text for p in problems for text in (p.solution, p.expert_solution)]
+    texts += [f"Add {clause.role}" for clause in CLAUSES.values()]  # also of what no plan uses
+    return [*texts, INSTRUCTION, " ".join(map(str, range(LARGEST + 1)))]
+
+
+def measure_tiny_student(student: Student) -> dict:
+    """Guided (greedy) and unguided (16 samples) accuracy on `validation`, in all and by family.
+
+    The "sure and wrong" families are outside the averages. Shares of 1 with 95 % intervals over
+    problems.
+    """
+    problems = make_problems("validation")
+    settings = {"max_new_tokens": MAX_NEW_TOKENS}
+    guided = evaluate(student, problems, guided=True, progress="guided", **settings)
+    unguided = evaluate(
+        student, problems, samples=SAMPLES, temperature=1.0, progress="unguided", **settings
+    )
+    fair = {family.name for family in families_of("validation") if not family.sure_and_wrong}
+    return {
+        "guided": _mean_and_interval(guided, fair),
+        "unguided": _mean_and_interval(unguided, fair),
+        "unguided_by_family": _means(unguided),
+        "guided_by_family": _means(guided),
+    }
+
+
+def _means(evaluation: Evaluation) -> dict[str, float]:
+    families = evaluation.by_family()
+    return {name: round(sum(values) / len(values), 4) for name, values in families.items()}
+
+
+def _mean_and_interval(evaluation: Evaluation, families: set[str]) -> list[float]:
+    pairs = zip(evaluation.problems, evaluation.accuracies, strict=True)
+    values = [accuracy for problem, accuracy in pairs if problem.family in families]
+    low, high = confidence_interval(values)
+    return [round(value, 4) for value in (sum(values) / len(values), low, high)]
+
+
+def save_tiny_student(student: Student, folder: str | Path, seed: int, steps: int) -> dict:
+    """Save the student with its measurements (`measured.json`) and a model card."""
+    measured = measure_tiny_student(student)
+    save_student(student, folder)
+    folder = Path(folder)
+    (folder / "measured.json").write_text(json.dumps(measured, indent=1) + "\n")
+    (folder / "README.md").write_text(_model_card(student, measured, seed, steps))
+    return measured
+
+
+def _model_card(student: Student, measured: dict, seed: int, steps: int) -> str:
+    parameters = sum(p.numel() for p in student.model.parameters())
+    (guided, guided_low, guided_high) = measured["guided"]
+    (unguided, unguided_low, unguided_high) = measured["unguided"]
+    command = f"python -m sgpo_mini pretrain --seed {seed} --threads {torch.get_num_threads()}"
+    command += f" --steps {steps}" if steps != STEPS else ""
+    families = "\n".join(
+        f"| {name} | {unguided_accuracy:.3f} | {measured['guided_by_family'][name]:.3f} |"
+        for name, unguided_accuracy in measured["unguided_by_family"].items()
+    )
+    return f"""---
+license: mit
+library_name: transformers
+---
+# The tiny student of sgpo_mini
+
+A Qwen2-architecture model of {parameters:,} parameters ({LAYERS} layers of width {WIDTH},
+{len(student.tokenizer)} tokens: words and whole numbers) for the generated story problems of
+mini-GSM, and for nothing else.
+
+Made from nothing by `{command}`: {steps:,} steps of {BATCH_SIZE} examples.
+{PRACTICE_SHARE:.0%} of them tell a random chain of clauses, with a strategy drawn from all that its
+units allow and a solution that follows it. The others tell the stories of the `train` families.
+Half of these carry such a strategy too; the rest carry none, and their solution follows a plan
+drawn in the same way. So the student can carry out any strategy, and is unsure which one a story
+needs. Two families are the exception, "sure and wrong": unguided, they are always solved by the
+same wrong plan.
+
+Measured on `validation` (95 % intervals over problems; the two "sure and wrong" families left out):
+
+- guided by the true strategy, greedy: {guided:.3f} ({guided_low:.3f} to {guided_high:.3f})
+- unguided, {SAMPLES} samples a problem: {unguided:.3f} ({unguided_low:.3f} to {unguided_high:.3f})
+
+| family | unguided | guided |
+| --- | --- | --- |
+{families}
+
+It loads with plain `AutoModelForCausalLM.from_pretrained` and `AutoTokenizer.from_pretrained`.
+"""

@@ -1,0 +1,156 @@
+"""Do strategies help a student? Its accuracy with them, without, and with two controls."""
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..evaluation import Evaluation, confidence_interval, evaluate, paired_difference
+from ..problems import Problem, Reward, numeric_reward
+from ..strategies import require_strategies
+from ..student import Student
+
+# What the contentless text is made of. Every student knows these words: they are in every prompt.
+FILLER = ("the", "problem", "step", "by", "step", "and", "the", "answer")
+
+_LABEL = re.compile(r"(?i)\s*(?:problem type:|approach:|steps:|[-*•])?")
+_WORD = re.compile(r"\w+|[^\w\s]")  # marks too: to a word-level tokenizer they are tokens
+
+
+@dataclass(frozen=True)
+class StrategyMeasure:
+    """Four evaluations of a student on the same problems, and what each prompt adds to none.
+
+    `unguided` gives p_auto and `guided` p_guide; `shuffled` and `contentless` are the controls.
+    """
+
+    unguided: Evaluation
+    guided: Evaluation
+    shuffled: Evaluation
+    contentless: Evaluation
+
+    def gain(self, prompt: str) -> tuple[float, tuple[float, float]]:
+        """What a prompt ("guided", ...) adds to p_auto: paired difference, 95 % interval."""
+        return paired_difference(self.unguided, getattr(self, prompt))
+
+    @property
+    def text(self) -> str:
+        """A Markdown table: accuracy and paired gain, with 95 % intervals over problems."""
+        lines = ["| prompt | accuracy (95 % interval) | minus p_auto (95 % interval) |"]
+        lines.append("| --- | --- | --- |")
+        for prompt, label in (
+            ("unguided", "no strategy (p_auto)"),
+            ("guided", "these strategies (p_guide)"),
+            ("shuffled", "those of other families"),
+            ("contentless", "contentless, of equal length"),
+        ):
+            evaluation = getattr(self, prompt)
+            low, high = confidence_interval(evaluation.accuracies)
+            cells = [label, f"{evaluation.accuracy:.3f} ({low:.3f} to {high:.3f})", "—"]
+            if prompt != "unguided":
+                gain, (low, high) = self.gain(prompt)
+                cells[2] = f"{gain:+.3f} ({low:+.3f} to {high:+.3f})"
+            lines.append(f"| {' | '.join(cells)} |")
+        problems = self.unguided.problems
+        count = f"{len(problems)} problems, {len(self.unguided.correct[0])} samples each"
+        return "\n".join([*lines, "", f"{count}; {self._verdict()}"])
+
+    def _verdict(self) -> str:
+        _, (low, high) = self.gain("guided")
+        told = "the strategies help" if low > 0 else "the strategies do not help clearly"
+        told = "the strategies harm" if high < 0 else told
+        helping = [name for name in ("shuffled", "contentless") if self.gain(name)[1][0] > 0]
+        if helping:
+            told += f", but so does the control: {' and '.join(helping)}"
+        return told
+
+
+def measure_strategies(
+    student: Student,
+    problems: Sequence[Problem],
+    *,
+    samples: int = 8,
+    temperature: float = 1.0,
+    max_new_tokens: int = 256,
+    reward: Reward = numeric_reward,
+    batch_size: int = 128,
+    seed: int = 0,
+    progress: bool = False,
+) -> StrategyMeasure:
+    """p_auto and p_guide of a student on problems with their strategies, and two controls.
+
+    The first control gives each problem a strategy of another family (of another problem where the
+    families are unknown), the second a text of the same form and as many words that says nothing.
+    `samples` completions a problem and prompt, at the rollouts' temperature 1 by default; all four
+    are on the same problems, so the gains are paired. With `progress` bars are shown.
+
+    Raises ValueError where a problem has no strategy, or all have the same.
+    """
+    problems = list(problems)
+    require_strategies(problems)
+    prompts = {
+        "unguided": problems,
+        "guided": problems,
+        "shuffled": shuffled(problems, seed),
+        "contentless": [replace(p, strategy=contentless(p.strategy)) for p in problems],
+    }
+    return StrategyMeasure(
+        **{
+            name: evaluate(
+                student,
+                asked,
+                guided=name != "unguided",
+                samples=samples,
+                temperature=temperature,
+                max_new_tokens=max_new_tokens,
+                reward=reward,
+                batch_size=batch_size,
+                seed=seed,
+                progress=name if progress else None,
+            )
+            for name, asked in prompts.items()
+        }
+    )
+
+
+def shuffled(problems: Sequence[Problem], seed: int = 0) -> list[Problem]:
+    """The problems, each with a strategy that differs from its own, drawn from another family.
+
+    A problem without a family counts as a family of its own. Raises ValueError where there is no
+    other strategy to give.
+    """
+    generator = random.Random(seed)
+
+    def differs(other: Problem, problem: Problem) -> bool:
+        same_family = problem.family and other.family == problem.family
+        return not same_family and other.strategy != problem.strategy
+
+    given = []
+    for problem in problems:
+        # Most draws fit; looking at all pairs of a big data set would take minutes.
+        drawn = generator.choices(problems, k=20)
+        other = next((other for other in drawn if differs(other, problem)), None)
+        if other is None:
+            others = [other for other in problems if differs(other, problem)]
+            if not others:
+                raise ValueError(
+                    f"no other family has a strategy that differs from that of {problem.id!r}, so "
+                    "there is no control; measure on problems of several kinds"
+                )
+            other = generator.choice(others)
+        given.append(replace(problem, strategy=other.strategy))
+    return given
+
+
+def contentless(strategy: str) -> str:
+    """A text of the same form that says nothing: every word but the labels is replaced by filler.
+
+    The number of lines, and of words and marks, stays: so does, about, that of tokens.
+    """
+    lines = []
+    for line in strategy.split("\n"):
+        label = _LABEL.match(line)[0]
+        words = len(_WORD.findall(line[len(label) :]))
+        filler = [FILLER[index % len(FILLER)] for index in range(words)]
+        lines.append(" ".join([*([label] if label else []), *filler]))
+    return "\n".join(lines)

@@ -1,0 +1,269 @@
+"""Methods side by side: the same student, the same number of rollouts, one report.
+
+Each run (a method and a seed) has its own folder, one thread and its own process, as many at a time
+as there are cores; what is finished is not run again, what was stopped goes on.
+
+A run's process is `python -m sgpo_mini.study.runs`: it reads what to do from its standard input,
+and stops, with a checkpoint, when that is closed. So it needs nothing of the program that called
+`compare` (a notebook, a script), does not outlive it, and is not reached by the terminal's Ctrl-C.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from _thread import interrupt_main
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from ..checkpoints import read_rows
+from ..evaluation import Evaluation, evaluate
+from ..mini_gsm.pretraining import MAX_NEW_TOKENS
+from ..mini_gsm.world import FAMILIES, make_problems
+from ..problems import Problem
+from ..student import TINY_STUDENT, load_student
+from ..training import Config, train
+
+EVALUATED = ("validation", "test", "reworded", "composed", "unseen")
+HARD_LIMIT = 0.1  # a hard family: the base student solves at most one problem in ten
+SURE_AND_WRONG = {family.name for family in FAMILIES.values() if family.sure_and_wrong}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: what to train, unless it is the base student (no steps), and what to answer."""
+
+    folder: Path
+    config: Config
+    splits: tuple[str, ...]
+
+
+def compare(
+    configs: dict[str, Config],
+    seeds: Sequence[int],
+    out: str | Path,
+    splits: Sequence[str],
+    when_done: Callable[[Path], None] = lambda folder: None,
+) -> None:
+    """Train every configuration with every seed on mini-GSM and evaluate all on the splits.
+
+    Leaves out/base and out/NAME-SEED, and calls `when_done` with the folder of each run as soon as
+    it is finished, or found to be. Ctrl-C stops all after the step in progress; the same call goes
+    on from there. Raises ValueError, before anything starts, where a configuration is
+    impossible or a folder holds a run with other settings, and RuntimeError where a run fails.
+    """
+    for config in configs.values():
+        config.check()
+    for split in splits:
+        make_problems(split)  # refuses one that there is not
+    out = Path(out)
+    student = next(iter(configs.values())).student
+    jobs = [Job(out / "base", Config(student=student, steps=0), tuple(splits))]
+    for seed in seeds:
+        for name, config in configs.items():
+            folder = out / f"{name}-{seed}"
+            config = replace(config, seed=seed, out=str(folder), threads=1, resume=False)
+            jobs.append(Job(folder, config, tuple(splits)))
+    waiting = [job for job in jobs if not _is_finished(job)]
+    for job in [job for job in jobs if job not in waiting]:
+        when_done(job.folder)
+    if waiting:
+        _run_all(waiting, when_done)
+
+
+def _is_finished(job: Job) -> bool:
+    """Whether a run has been trained and evaluated; ValueError where its settings were others."""
+    asked, saved = _asked(job), _asked(job)
+    finished = (job.folder / "evaluated.json").exists()
+    if finished:
+        saved = json.loads((job.folder / "evaluated.json").read_text())["asked"]
+    elif (job.folder / "config.json").exists():  # stopped on the way
+        saved["config"] = json.loads((job.folder / "config.json").read_text())
+    other = [name for name in ("splits", "weights") if saved[name] != asked[name]]
+    # A setting that the run's version did not have yet was what its default is now.
+    saved["config"] = asdict(Config()) | saved["config"]
+    other += [n for n, value in asked["config"].items() if saved["config"][n] != value]
+    if other:
+        raise ValueError(
+            f"{job.folder} holds a run with other settings ({', '.join(other)}): give another --out"
+        )
+    return finished
+
+
+def _asked(job: Job) -> dict:
+    """All that the result depends on, as it is saved with it; of a student's name, the weights."""
+    settings = asdict(job.config)
+    del settings["out"], settings["resume"]
+    weights = student_folder(job.config.student) / "model.safetensors"
+    known = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else None
+    return {"config": settings, "splits": list(job.splits), "weights": known}
+
+
+def _run_all(jobs: Sequence[Job], when_done: Callable[[Path], None]) -> None:
+    """Work the jobs off, with one bar over the training steps of all, read from their logs."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    waiting, running, done = list(jobs), {}, 0
+    total = sum(job.config.steps for job in jobs)
+    try:
+        with tqdm(total=total, desc="training steps of all runs") as bar:
+            while waiting or running:
+                while waiting and len(running) < (cores or 1):
+                    job = waiting.pop(0)
+                    running[_start(job)] = job
+                time.sleep(0.2)
+                for worker in [worker for worker in running if worker.poll() is not None]:
+                    job = running.pop(worker)
+                    _close(worker, job)
+                    when_done(job.folder)
+                    done += 1
+                logs = [job.folder / "metrics.jsonl" for job in jobs]
+                bar.n = sum(log.read_bytes().count(b"\n") for log in logs if log.exists())
+                bar.set_postfix_str(f"{done} of {len(jobs)} runs measured", refresh=False)
+                bar.refresh()
+    finally:
+        for worker in running:
+            worker.stdin.close()  # it finishes its step, saves and ends
+        for worker in running:
+            worker.wait()
+
+
+def _start(job: Job) -> subprocess.Popen:
+    """The process of one run; what it says is kept in the run's folder until it has succeeded."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    home = str(Path(__file__).resolve().parents[2])
+    paths = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
+    with open(job.folder / "messages.txt", "wb") as messages:
+        worker = subprocess.Popen(
+            [sys.executable, "-P", "-m", "sgpo_mini.study.runs"],
+            stdin=subprocess.PIPE,
+            stdout=messages,
+            stderr=messages,
+            # The parent shows one bar for all.
+            env=os.environ | {"PYTHONPATH": paths, "TQDM_DISABLE": "1"},
+            start_new_session=True,  # Ctrl-C reaches the parent alone, which tells its workers
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+    asked = {"folder": str(job.folder), "config": asdict(job.config), "splits": job.splits}
+    worker.stdin.write(json.dumps(asked).encode() + b"\n")
+    worker.stdin.flush()
+    return worker
+
+
+def _close(worker: subprocess.Popen, job: Job) -> None:
+    """Tidy up after a run that has ended; RuntimeError, with its last words, where it failed."""
+    worker.stdin.close()
+    messages = job.folder / "messages.txt"
+    if worker.returncode == 0:
+        messages.unlink()
+        return
+    said = [line for line in messages.read_text(errors="replace").split("\n") if line.strip()]
+    last = said[-1] if said and worker.returncode > 0 else f"exit status {worker.returncode}"
+    raise RuntimeError(f"the run in {job.folder} stopped: {last} (all it said: {messages})")
+
+
+def _work() -> None:
+    """The life of a run's process."""
+    asked = json.loads(sys.stdin.readline())
+    threading.Thread(target=_stop_when_input_closes, daemon=True).start()
+    job = Job(Path(asked["folder"]), Config(**asked["config"]), tuple(asked["splits"]))
+    try:
+        _run(job)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (OSError, RuntimeError, ValueError) as error:
+        sys.exit(str(error))
+
+
+def _stop_when_input_closes() -> None:
+    os.read(sys.stdin.fileno(), 1)
+    interrupt_main()  # as Ctrl-C would
+
+
+def _run(job: Job) -> None:
+    """Train, unless it is the base student (no steps), and answer every split greedily."""
+    torch.set_num_threads(1)
+    student = load_student(job.config.student)
+    if job.config.steps:
+        config = replace(job.config, resume=(job.folder / "config.json").exists())
+        train(student, make_problems("train"), config, validation=validation_problems())
+    (job.folder / "answers").mkdir(parents=True, exist_ok=True)
+    for split in job.splits:
+        for guided in (False, True):
+            evaluation = evaluate(
+                student, make_problems(split), guided=guided, max_new_tokens=MAX_NEW_TOKENS
+            )
+            evaluation.save(answers_path(job.folder, split, guided))
+    finished = job.folder / "evaluated.json"
+    temporary = finished.with_suffix(".part")
+    temporary.write_text(json.dumps({"asked": _asked(job)}))
+    temporary.replace(finished)
+
+
+def validation_problems() -> list[Problem]:
+    """What accuracy is measured on while training: validation without the sure and wrong."""
+    return [p for p in make_problems("validation") if p.family not in SURE_AND_WRONG]
+
+
+def answers_path(folder: Path, split: str, guided: bool) -> Path:
+    return folder / "answers" / f"{split}-{'guided' if guided else 'unguided'}.jsonl"
+
+
+def read_answers(folder: Path, split: str, guided: bool) -> Evaluation:
+    """An evaluation from the answers that a run saved; ValueError where they are to others."""
+    path = answers_path(folder, split, guided)
+    rows, problems = read_rows(path), make_problems(split)
+    if [row["id"] for row in rows] != [problem.id for problem in problems]:
+        raise ValueError(f"{path} holds answers to other problems: run again with another --out")
+    return Evaluation(
+        problems=problems,
+        completions=tuple((row["completion"],) for row in rows),
+        correct=tuple((row["correct"],) for row in rows),
+        truncated=tuple((row["truncated"],) for row in rows),
+        guided=guided,
+    )
+
+
+def student_folder(name: str) -> Path:
+    """Where a student lies that is not on the Hub."""
+    return TINY_STUDENT if name == "tiny" else Path(name)
+
+
+def base_difficulty(student_name: str) -> dict[str, float]:
+    """How often the base student solves each family unguided: 16 samples on `validation`.
+
+    Read from `measured.json`, which `pretrain` writes beside the student; ValueError without it.
+    """
+    path = student_folder(student_name) / "measured.json"
+    if not path.is_file():
+        raise ValueError(
+            f"{path} is not there, which says how often this student solves each family: give "
+            "tiny, or the folder of a student that `python -m sgpo_mini pretrain` made"
+        )
+    return json.loads(path.read_text())["unguided_by_family"]
+
+
+def hard_families(student_name: str) -> set[str]:
+    """Families that the base student solves at most one time in ten."""
+    measured = base_difficulty(student_name)
+    return {name for name, share in measured.items() if share <= HARD_LIMIT} - SURE_AND_WRONG
+
+
+def values_of(evaluation: Evaluation, families: set[str]) -> list[float]:
+    """The accuracies of the problems of some families."""
+    pairs = zip(evaluation.problems, evaluation.accuracies, strict=True)
+    return [accuracy for problem, accuracy in pairs if problem.family in families]
+
+
+def mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+if __name__ == "__main__":
+    _work()

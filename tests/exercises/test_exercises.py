@@ -1,0 +1,920 @@
+"""Every notebook's solution passes its check, its stub does not, and wrong answers are caught."""
+
+import json
+import math
+import random
+import re
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+
+from sgpo_mini import exercises
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+CHECKS = {name: value for name, value in vars(exercises).items() if name.startswith("check_")}
+SOLUTION = re.compile(r"<details>.*?```python\n(.*?)```.*?</details>", re.DOTALL)
+CALL = re.compile(r"^(?:\w+ = )?(check_\w+)\((\w+)\)", re.MULTILINE)
+
+
+def cells_of(notebook):
+    cells = json.loads((NOTEBOOKS / notebook).read_text(encoding="utf-8"))["cells"]
+    return [(cell["cell_type"], "".join(cell["source"]), cell) for cell in cells]
+
+
+def found_exercises():
+    """(notebook, check, name of the function, stub, its cell's stored output, solution)."""
+    found = []
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        exercise = None
+        for kind, source, cell in cells_of(path.name):
+            if kind == "markdown":
+                for solution in SOLUTION.findall(source):
+                    assert exercise, f"{path.name}: a solution without an exercise above it"
+                    found.append((path.name, *exercise, solution))
+                    exercise = None
+            elif call := CALL.search(source):
+                assert exercise is None, f"{path.name}: {exercise[0]} has no solution below it"
+                stored = [text for output in cell["outputs"] for text in output.get("text", ())]
+                exercise = (call[1], call[2], source[: call.start()], "".join(stored))
+        assert exercise is None, f"{path.name}: {exercise[0]} has no solution below it"
+    return found
+
+
+EXERCISES = found_exercises()
+each_exercise = pytest.mark.parametrize(
+    ("notebook", "check", "name", "stub", "stored", "solution"),
+    EXERCISES,
+    ids=[f"{notebook}-{check}" for notebook, check, *_ in EXERCISES],
+)
+
+
+def function_of(code, name):
+    namespace = {"torch": torch}
+    exec(code, namespace)
+    return namespace[name]
+
+
+def run_check(capsys, check, function):
+    """(what the check returns, the line it prints): a bool and one line, whatever happens."""
+    solved = CHECKS[check](function)
+    printed = capsys.readouterr().out
+    assert isinstance(solved, bool)
+    assert printed.endswith("\n") and printed.count("\n") == 1
+    assert printed.startswith("right: ") == solved
+    return solved, printed
+
+
+@each_exercise
+def test_solution_passes(capsys, notebook, check, name, stub, stored, solution):
+    solved, line = run_check(capsys, check, function_of(solution, name))
+    assert solved, line
+
+
+@each_exercise
+def test_stub_is_unsolved_and_its_line_is_stored(
+    capsys, notebook, check, name, stub, stored, solution
+):
+    solved, line = run_check(capsys, check, function_of(stub, name))
+    assert not solved and line.startswith("not solved yet: ")
+    assert stored == line
+    # The same parameters: a reader who fills in the stub can write what the solution writes.
+    first = [re.search(rf"def {name}\((.*?)\)", code)[1] for code in (stub, solution)]
+    assert first[0] == first[1]
+
+
+def test_every_notebook_has_two_exercises_and_every_check_is_used():
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        assert sum(notebook == path.name for notebook, *_ in EXERCISES) == 2, path.name
+    assert {check for _, check, *_ in EXERCISES} == set(CHECKS) == set(WRONG)
+
+
+def weight(p_auto, p_guide, alpha0=0.5, gamma=0.1, alpha_max=0.8):
+    return min(max(alpha0 * (p_guide - p_auto + gamma) / (p_auto + gamma), 0.0), alpha_max)
+
+
+def harmful(kl, mask, delta):
+    kl.zero_()
+    mask.zero_()
+    return mask.bool()
+
+
+def kept(kl, mask, delta):
+    return mask.bool() if delta is None else mask.bool() & (kl <= delta)
+
+
+def stated(text):
+    """The number after the last ####, as text, or None."""
+    number = re.match(r"\s*\$?(-?[\d,]+(?:\.\d+|/\d+)?)", text.rpartition("####")[2])
+    return number[1].replace(",", "") if "####" in text and number else None
+
+
+def paid(text, truncated, answer):
+    read = stated(text)
+    return float(not truncated and read is not None and Fraction(read) == Fraction(answer))
+
+
+def without(*pieces):
+    """The right reward of a text from which some pieces were taken."""
+
+    def reward(text, truncated, answer):
+        for piece in pieces:
+            text = text.replace(piece, "")
+        return paid(text, truncated, answer)
+
+    return reward
+
+
+def last_number(text, truncated, answer):
+    numbers = re.findall(r"-?\d+(?:\.\d+|/\d+)?", text.replace(",", ""))
+    return float(not truncated and Fraction(numbers[-1]) == Fraction(answer))
+
+
+ALL_NUMBERS = " ".join(str(number) for number in range(1, 101))
+
+
+def up_to(tokens, stop_ids, last=False, keep_stop=True, uncut=True):
+    """The mask of a completion, with the usual mistakes on request."""
+    rows = []
+    for row in tokens.tolist():
+        stops = [place for place, token in enumerate(row) if token in stop_ids]
+        end = stops[-1 if last else 0] + keep_stop if stops else len(row) if uncut else 1
+        rows.append([place < end for place in range(len(row))])
+    return torch.tensor(rows)
+
+
+def logps(logits, ids, start, temperature=1.0):
+    rows = (logits[start - 1 : -1] / temperature).log_softmax(-1)
+    return rows.gather(1, ids[start:, None])[:, 0]
+
+
+def logps_at(logits, ids, begin, end, first):
+    """Log-probabilities of ids[first:], read from logits[begin:end]."""
+    return logits[begin:end].log_softmax(-1).gather(1, ids[first:, None])[:, 0]
+
+
+def kl(p, q):
+    """KL(p ‖ q) of logits, with gradient to both."""
+    log_p, log_q = p.log_softmax(-1), q.log_softmax(-1)
+    return (log_p.exp() * (log_p - log_q)).sum(-1)
+
+
+def difference(g, z):
+    return z.softmax(-1) - g.softmax(-1)
+
+
+def shares(mask):
+    """Of each token in its trajectory's mean, (B, T, 1)."""
+    return (mask / mask.sum(dim=1, keepdim=True)).unsqueeze(-1)
+
+
+def signal(p, size):
+    return 1 - p**size - (1 - p) ** size
+
+
+def smallest(function, share):
+    return next(size for size in range(1, 1000) if function(size) >= share)
+
+
+def group_size(p, share):
+    return smallest(lambda size: signal(p, size), share)
+
+
+def clipped(ratio, advantage, clip_low=0.2, clip_high=0.28):
+    gone = ratio > 1 + clip_high if advantage > 0 else ratio < 1 - clip_low
+    return 0.0 if gone else -advantage * ratio
+
+
+def interval(first, second, quantile=2.776, ddof=1, root=5**0.5):
+    gaps = [b - a for a, b in zip(first, second, strict=True)]
+    mean = sum(gaps) / 5
+    half = quantile * (sum((gap - mean) ** 2 for gap in gaps) / (5 - ddof)) ** 0.5 / root
+    return mean - half, mean + half
+
+
+def unpaired(first, second, quantile):
+    half = [interval([0] * 5, values)[1] - sum(values) / 5 for values in (first, second)]
+    middle, half = (sum(second) - sum(first)) / 5, math.hypot(*half) * quantile / 2.776
+    return middle - half, middle + half
+
+
+def luffy(p, right, own, shaping=0.1):
+    return -(own - right) / (own + 1) * shaping * p / (p + shaping) ** 2
+
+
+def luffy_in_deviations(p, right, own, shaping=0.1):
+    rewards = torch.tensor([1.0] * right + [0.0] * (own - right) + [1.0], dtype=torch.float64)
+    deviation = rewards.std().item() + 1e-4
+    return luffy(p, right, own, shaping) / deviation
+
+
+# Wrong answers, and a piece of what the check must say of each.
+def strategy_of(*steps, kind="equal groups", approach="find what is left, then share it out"):
+    return lambda question: "\n".join(
+        [f"Problem type: {kind}", f"Approach: {approach}", "Steps:", *(f"- {s}" for s in steps)]
+    )
+
+
+MULTIPLY, SUBTRACT, DIVIDE = (
+    "Multiply the number of groups by the amount in each",
+    "Subtract the amount given away",
+    "Divide by the amount that a bag takes",
+)
+
+
+def reader(lines, numbers, plan, calculate=False, twice=False, start=True, chain=True):
+    """Whose plan it is, with the usual mistakes on request."""
+    (_, running), *rest = numbers.items()
+    free, done = dict(rest), []
+    for i, (first, sign, second, result) in enumerate(lines):
+        role = next((role for role, number in free.items() if number == second), None)
+        if role is None or (first != running and (chain if i else start)):
+            return "not fitting"
+        if not twice:
+            del free[role]
+        done.append((sign, role))
+        exact = {"+": running + second, "−": running - second, "×": running * second}
+        running = exact[sign] if calculate else result
+    if done == plan:
+        return "own"
+    same = [sign for sign, _ in done] == [sign for sign, _ in plan]
+    return "other quantities" if same else "other operations"
+
+
+def by_kind(lines, numbers, plan, same):
+    """Like `reader`, where the plan is told by `same` alone."""
+    read = reader(lines, numbers, plan)
+    if read == "not fitting":
+        return read
+    steps = [(sign, {n: role for role, n in numbers.items()}[b]) for _, sign, b, _ in lines]
+    return "own" if same(steps, plan) else read
+
+
+def near_miss(own, fitting):
+    places = [place for _, place in own]
+    for plan in fitting:
+        if [place for _, place in plan] == places:
+            if sum(a != b for a, b in zip(own, plan, strict=True)) == 1:
+                return plan
+    return ()
+
+
+def other_plan(own, fitting):
+    return next((plan for plan in fitting if plan != own), ())
+
+
+def others(problems, own_text=False, own_family=False):
+    """Another's strategy for each, with the usual mistakes on request."""
+    return [
+        next(
+            other.strategy
+            for other in problems
+            if (own_family or other.family != problem.family)
+            and (own_text or other.strategy != problem.strategy)
+        )
+        for problem in problems
+    ]
+
+
+def in_place(problems):
+    problems.reverse()
+    return others(problems)
+
+
+def chosen(logps, mask, correct, score=None, none=-1):
+    """The solution, or one with another score: (P, G) in place of the mean over own tokens."""
+    inside = mask.bool()
+    if score is None:
+        score = torch.where(inside, logps, 0.0).sum(-1) / inside.sum(-1)
+    best = torch.where(correct, score, -torch.inf).argmax(dim=1)
+    return torch.where(correct.any(dim=1), best, none)
+
+
+def mean_of(values, mask, kept):
+    return (values * mask * kept).sum(1) / mask.sum(1)
+
+
+def joined(explored, distilled, rows, alpha, count=None):
+    total = explored.sum() + (alpha.detach()[rows] * distilled).sum()
+    return total / (count or len(explored))
+
+
+def first_bad(bad, rows, factor=4.0, patience=3, last=False, of_step=True, anew=True):
+    """The step by the reader's `bad(row, first, factor)`, with the usual mistakes on request."""
+    streak = 0
+    for place, row in enumerate(rows):
+        streak = streak + 1 if bad(row, rows[0], factor) else 0 if anew else streak
+        if streak == patience:
+            shift = 0 if last else 1 - patience
+            return (row["step"] if of_step else place) + shift
+    return 0
+
+
+def is_bad(row, first, factor, finite=True, zero=True, high=True, low=True):
+    e, usual = row["entropy"], first["entropy"]
+    bad = finite and not (math.isfinite(row["loss"]) and math.isfinite(row["gradient_norm"]))
+    bad = bad or (zero and row["gradient_norm"] == 0)
+    if e is not None and usual is not None:
+        bad = bad or (high and e > usual * factor) or (low and e < usual / factor)
+    return bad
+
+
+def with_signs(**signs):
+    return lambda rows, **options: first_bad(
+        lambda row, first, factor: is_bad(row, first, factor, **signs), rows, **options
+    )
+
+
+def order_reward(exact=sorted, last=True, mark=True, pairs=True):
+    """The reward of an order of tasks, with the usual mistakes on request."""
+
+    def reward(text, problem):
+        if mark and "####" not in text:
+            return 0.0
+        told = text.rpartition("####") if last else text.partition("####")
+        order = [task.strip() for task in told[2].split("####")[0].split(",")]
+        known = json.loads(problem.answer)
+        if exact and exact(order) != exact(known["tasks"]):
+            return 0.0
+        kept = [
+            order.index(a) < order.index(b) for a, b in known["before"] if a in order and b in order
+        ]
+        return float(all(kept) or not pairs)
+
+    return reward
+
+
+def one_text(text, problem):
+    return float(text.rpartition("####")[2].strip() == "sort, wash, dry, fold")
+
+
+def towns_split(problems, share, draw=lambda towns, n: towns[:n], order=sorted, swap=False):
+    towns = order({p.answer: None for p in problems})
+    held = set(draw(list(towns), round(share * len(towns))))
+    sides = [[p for p in problems if (p.answer in held) == side] for side in (swap, not swap)]
+    return sides[0], sides[1]
+
+
+def questions_split(problems, share):
+    count = round(share * len(problems))
+    shuffled = random.Random(0).sample(problems, len(problems))
+    return shuffled[count:], shuffled[:count]
+
+
+WRONG = {
+    "check_joined_loss": {
+        "a mean over targets": (lambda e, d, r, a: e.mean() + (a.detach()[r] * d).mean(),
+                                "all P problems"),
+        "divided by the targets": (lambda e, d, r, a: joined(e, d, r, a, max(len(r), 1)),
+                                   "all P problems"),
+        "the sum": (lambda e, d, r, a: joined(e, d, r, a, 1), "take the mean"),
+        "the first weights": (lambda e, d, r, a: e.mean() + (a.detach()[: len(r)] * d).sum() / 4,
+                              "alpha[rows]"),
+        "one weight for all": (lambda e, d, r, a: e.mean() + a.detach().mean() * d.sum() / 4,
+                               "an α of its own"),
+        "means of everything": (lambda e, d, r, a: e.mean() + a.detach().mean() * d.mean(),
+                                "an α of its own"),
+        "no weight": (lambda e, d, r, a: e.mean() + d.sum() / len(e), "α is missing"),
+        "the gradient of alpha": (lambda e, d, r, a: (e.sum() + (a[r] * d).sum()) / len(e),
+                                  "gradient into α"),
+        "no gradient": (lambda e, d, r, a: joined(e, d, r, a).detach(), "no gradient"),
+        "only those with a target": (lambda e, d, r, a: (e[r].sum() + (a[r] * d).sum()) / len(r),
+                                     "still has its L_GRPO"),
+        "a weight for both": (lambda e, d, r, a: (a * e).mean() + (a[r] * d).sum() / 4, "alone"),
+        "a mixture": (lambda e, d, r, a: ((1 - a) * e).mean() + (a[r] * d).sum() / 4, "1 - α"),
+        "a mean of nothing": (lambda e, d, r, a: e.mean() + (a.detach()[r] * d).mean()
+                              * len(r) / len(e), "NaN"),
+        "half of the gradient": (lambda e, d, r, a: joined(e, (d + d.detach()) / 2, r, a),
+                                 "gradient to L_KD"),
+        "no gradient to one": (lambda e, d, r, a: joined(e.detach(), d, r, a),
+                               "gradient to L_GRPO"),
+        "one number a problem": (lambda e, d, r, a: e.index_add(0, r, a[r] * d), "shape"),
+        "subtracted": (lambda e, d, r, a: 2 * e.mean() - joined(e, d, r, a), "add them"),
+        "GRPO alone": (lambda e, d, r, a: e.mean(), "L_KD is missing"),
+        "the KL alone": (lambda e, d, r, a: joined(e, d, r, a) - e.mean(), "L_GRPO is missing"),
+        "something else": (lambda e, d, r, a: e.mean() * 7, "/ P"),
+        "a text": (lambda e, d, r, a: "0.29", "no tensor"),
+    },
+    "check_first_bad_step": {
+        "never": (lambda rows, factor=4.0, patience=3: 0, "slowly"),
+        "always": (lambda rows, factor=4.0, patience=3: 1, "healthy"),
+        "one is enough": (lambda rows, factor=4.0, patience=3: first_bad(
+            is_bad, rows, factor, 1), "may be chance"),
+        "the last of them": (lambda rows, **options: first_bad(
+            is_bad, rows, last=True, **options), "began"),
+        "a place in the list": (lambda rows, **options: first_bad(
+            is_bad, rows, of_step=False, **options), "own `step`"),
+        "beside the row before": (lambda rows, **options: first_bad(
+            lambda row, first, factor: is_bad(row, rows[max(0, rows.index(row) - 1)], factor),
+            rows, **options), "slowly"),
+        "NaN compared": (with_signs(finite=False), "isfinite"),
+        "no collapse": (with_signs(low=False), "collapsed"),
+        "no growth": (with_signs(high=False), "slowly"),
+        "no zero": (with_signs(zero=False), "nothing is learnt"),
+        "not anew": (lambda rows, **options: first_bad(is_bad, rows, anew=False, **options),
+                     "count anew"),
+        "fixed arguments": (lambda rows, **options: first_bad(is_bad, rows), "are arguments"),
+        "no entropy": (lambda rows, **options: first_bad(
+            lambda row, first, factor: row["entropy"] > 0 and is_bad(row, first, factor),
+            rows, **options), "TypeError"),
+        "at the factor too": (lambda rows, **options: first_bad(
+            lambda row, first, factor: row["entropy"] >= factor * first["entropy"]
+            or is_bad(row, first, factor), rows, **options), "exactly 4"),
+        "a text": (lambda rows, **options: "5", "no number"),
+    },
+    "check_order_reward": {
+        "tasks left out": (order_reward(exact=None), "left out"),
+        "a set": (order_reward(exact=set), "each task once"),
+        "a length": (order_reward(exact=len), "hides one left out"),
+        "the first mark": (order_reward(last=False), "the last #### decides"),
+        "no mark": (order_reward(mark=False), "without ####"),
+        "no pairs": (order_reward(pairs=False), "broken"),
+        "one right text": (one_text, "every pair is kept"),
+        "all": (lambda text, problem: 1.0, "a pair is broken"),
+        "none": (lambda text, problem: 0.0, "every pair is kept"),
+        "a text": (lambda text, problem: "1.0", "no number"),
+    },
+    "check_held_out": {
+        "by question": (questions_split, "draw towns, not problems"),
+        "in the given order": (lambda p, share: towns_split(p, share, order=list), "other towns"),
+        "no seed": (lambda p, share: towns_split(p, share, random.Random().sample), "other towns"),
+        "sides swapped": (lambda p, share: towns_split(p, share, swap=True), "held_out second"),
+        "a fixed share": (lambda p, share: towns_split(p, 0.25), "not 10"),
+        "one town too few": (lambda p, share: towns_split(p, share - 0.05), "not 5"),
+        "some are lost": (lambda p, share: towns_split(p[3:], share), "are lost"),
+        "one twice": (lambda p, share: (p, towns_split(p, share)[1]), "twice"),
+        "one side": (lambda p, share: towns_split(p, share)[0], "not (train, held_out)"),
+        "answers": (lambda p, share: ([q.answer for q in p], []), "something else"),
+    },
+    "check_own_strategy": {
+        "digits": (strategy_of("Multiply 6 by the amount in each", SUBTRACT, DIVIDE), "gives 6"),
+        "a number word": (strategy_of(MULTIPLY, "Subtract sixteen", DIVIDE), "gives sixteen"),
+        "the answer": (strategy_of(MULTIPLY, SUBTRACT, f"{DIVIDE}, which is 7"), "gives 7 away"),
+        "a number in the type": (strategy_of(MULTIPLY, kind="three steps"), "gives three away"),
+        "a name": (strategy_of(MULTIPLY, "Subtract what Omar gives away", DIVIDE), "'Omar'"),
+        "a thing": (strategy_of(MULTIPLY, SUBTRACT, "Divide the pears by bags"), "'pears'"),
+        "another order": (strategy_of(SUBTRACT, MULTIPLY, DIVIDE), "another order"),
+        "a step is missing": (strategy_of(MULTIPLY, DIVIDE), "for each operation"),
+        "another operation": (strategy_of(MULTIPLY, "Add the gift", DIVIDE), "multiply, add"),
+        "says nothing": (strategy_of("Think it over", "Check the result"), "begin a step"),
+        "no steps": (lambda question: "Problem type: x\nApproach: y", "lacks its steps"),
+        "plain text": (lambda question: MULTIPLY, "no part of a strategy"),
+        "a number": (lambda question: 7, "no text"),
+    },
+    "check_wrong_strategies": {
+        "their own": (lambda problems: [p.strategy for p in problems], "its own strategy's text"),
+        "turned by one": (lambda problems: [p.strategy for p in problems[1:] + problems[:1]],
+                          "its own strategy's text"),
+        "turned by three": (lambda problems: [p.strategy for p in problems[3:] + problems[:3]],
+                            "unequal size"),
+        "one for all": (lambda problems: [problems[0].strategy] * len(problems), "its own"),
+        "texts not compared": (lambda problems: others(problems, own_text=True),
+                               "share a strategy"),
+        "families not compared": (lambda problems: others(problems, own_family=True),
+                                  "of its own family"),
+        "invented": (lambda problems: ["Add everything"] * len(problems), "no problem's strategy"),
+        "problems, not texts": (lambda problems: problems[::-1], "no problem's strategy"),
+        "one too few": (lambda problems: others(problems)[1:], "one strategy a problem"),
+        "turned in place": (in_place, "its own strategy"),
+        "a text": (lambda problems: problems[0].strategy, "one strategy a problem"),
+    },
+    "check_reverse_kl": {
+        "the forward one": (lambda g, z: kl(g.detach(), z), "forward"),
+        "a gradient to both": (lambda g, z: kl(z, g), "guided side too"),
+        "no gradient": (lambda g, z: kl(z, g).detach(), "no gradient"),
+        "the wrong side detached": (lambda g, z: kl(z.detach(), g), "guided side too"),
+        "half of the gradient": (lambda g, z: (
+            z.softmax(-1).detach() * (z.log_softmax(-1) - g.detach().log_softmax(-1))
+        ).sum(-1), "must keep its own"),
+        "the wrong sign": (lambda g, z: -kl(z, g.detach()), "sign"),
+        "a mean": (lambda g, z: kl(z, g.detach()) / z.shape[-1], "mean"),
+        "bits": (lambda g, z: kl(z, g.detach()) / torch.tensor(2.0).log(), "bits"),
+        "no softmax": (lambda g, z: (z.exp() * (z - g.detach())).sum(-1), "first token"),
+        "softmax over the wrong axis": (lambda g, z: (
+            z.softmax(1) * (z.log_softmax(1) - g.detach().log_softmax(1))
+        ).sum(-1), "vocabulary"),
+        "not summed": (lambda g, z: z.softmax(-1) * (
+            z.log_softmax(-1) - g.detach().log_softmax(-1)), "shape"),
+        "one number": (lambda g, z: kl(z, g.detach()).mean(), "shape"),
+        "log of softmax": (lambda g, z: (z.softmax(-1) * (
+            z.softmax(-1).log() - g.detach().softmax(-1).log())).sum(-1), "log_softmax"),
+        "a small constant": (lambda g, z: (z.softmax(-1) * (
+            (z.softmax(-1) + 1e-9).log() - (g.detach().softmax(-1) + 1e-9).log()
+        )).sum(-1), "no small constant"),
+        "a text": (lambda g, z: "0.5", "no tensor"),
+        "numbers without a gradient": (lambda g, z: kl(z, g).tolist(), "no gradient"),
+    },
+    "check_kl_gradient": {
+        "the wrong sign": (lambda g, z, mask: -difference(g, z) * shares(mask), "sign"),
+        "padding too": (lambda g, z, mask: difference(g, z) / mask.sum(dim=1)[:, None, None],
+                        "padding"),
+        "nothing but a - g": (lambda g, z, mask: difference(g, z), "length"),
+        "no length": (lambda g, z, mask: difference(g, z) * mask.unsqueeze(-1), "is a mean"),
+        "T for all": (lambda g, z, mask: difference(g, z) * mask.unsqueeze(-1) / mask.shape[1],
+                      "own length"),
+        "all tokens": (lambda g, z, mask: difference(g, z) * mask.unsqueeze(-1) / mask.sum(),
+                       "together"),
+        "a mean over trajectories": (lambda g, z, mask: difference(g, z) * shares(mask) / len(z),
+                                     "added"),
+        "logits": (lambda g, z, mask: (z - g) * shares(mask), "probabilities"),
+        "of the reverse": (lambda g, z, mask: z.softmax(-1) * (
+            z.log_softmax(-1) - g.log_softmax(-1) - kl(z, g).unsqueeze(-1)
+        ) * shares(mask), "a - g"),
+        "softmax over the wrong axis": (lambda g, z, mask: (
+            z.softmax(1) - g.softmax(1)) * shares(mask), "a - g"),
+        "one number a token": (lambda g, z, mask: (
+            difference(g, z) * shares(mask)).sum(-1), "shape"),
+        "not a number": (lambda g, z, mask: z * float("nan"), "nan"),
+        "a text": (lambda g, z, mask: "a - g", "no tensor"),
+    },
+    "check_adaptive_weight": {
+        "no upper bound": (lambda a, g, alpha0=0.5, gamma=0.1, alpha_max=0.8:
+                           max(alpha0 * (g - a + gamma) / (a + gamma), 0), "α_max"),
+        "no lower bound": (lambda a, g, alpha0=0.5, gamma=0.1, alpha_max=0.8:
+                           min(alpha0 * (g - a + gamma) / (a + gamma), alpha_max), "never below"),
+        "no gamma below the line": (lambda a, g, alpha0=0.5, gamma=0.1, alpha_max=0.8:
+                                    min(max(alpha0 * (g - a + gamma) / a, 0), alpha_max), "γ"),
+        "no gamma above the line": (lambda a, g, alpha0=0.5, gamma=0.1, alpha_max=0.8:
+                                    min(max(alpha0 * (g - a) / (a + gamma), 0), alpha_max), "γ"),
+        "the two shares swapped": (lambda a, g, **rest: weight(g, a, **rest), "formula"),
+        "a plus sign": (lambda a, g, alpha0=0.5, gamma=0.1, alpha_max=0.8:
+                        min(alpha0 * (g + a + gamma) / (a + gamma), alpha_max), "formula"),
+        "no alpha0": (lambda a, g, **rest: weight(a, g, **rest | {"alpha0": 1.0}), "formula"),
+        "fixed constants": (lambda a, g, **rest: weight(a, g), "arguments"),
+        "a fixed bound": (lambda a, g, alpha0=0.5, gamma=0.1, alpha_max=0.8:
+                          weight(a, g, alpha0, gamma), "arguments"),
+        "two arguments only": (lambda a, g: weight(a, g), "TypeError"),
+        "a share of its own": (lambda a, g, **rest: 0.5, "not 0.2917"),
+        "a tensor of two": (lambda *shares, **rest: torch.ones(2), "no number"),
+        "not a number": (lambda *shares, **rest: float("nan"), "nan"),
+        "a text": (lambda *shares, **rest: "0.2916667", "no number"),
+    },
+    "check_kept_tokens": {
+        "strictly below": (lambda kl, mask, delta:
+                           mask.bool() if delta is None else mask.bool() & (kl < delta), "exactly"),
+        "the other side": (lambda kl, mask, delta: mask.bool() & (kl > (delta or 0)), "delta"),
+        "padding too": (lambda kl, mask, delta:
+                        kl <= (torch.inf if delta is None else delta), "padding"),
+        "no delta": (lambda kl, mask, delta: mask.bool(), "above delta"),
+        "nothing without delta": (lambda kl, mask, delta:
+                                  mask.bool() & (kl <= (delta or 0)), "every token"),
+        "no None": (lambda kl, mask, delta: mask.bool() & (kl <= delta), "TypeError"),
+        "the kept KL": (lambda kl, mask, delta: kl * kept(kl, mask, delta), "True and False"),
+        "how many": (lambda kl, mask, delta: kept(kl, mask, delta).sum(dim=1), "shape"),
+        "which": (lambda kl, mask, delta: kept(kl, mask, delta).nonzero(), "shape"),
+        "the first row": (lambda kl, mask, delta: kept(kl, mask, delta)[0], "shape"),
+        "one truth": (lambda kl, mask, delta: True, "shape"),
+        "clears what it is given": (harmful, "drops"),
+        "a text": (lambda kl, mask, delta: "all of them", "no tensor"),
+    },
+    "check_reward": {
+        "pays what was cut off": (lambda text, truncated, answer:
+                                  paid(text, False, answer), "cut off"),
+        "pays only what was cut off": (lambda text, truncated, answer:
+                                       paid(text, not truncated, answer), "not 1"),
+        "pays everything": (lambda text, truncated, answer: 1.0, "not the gold answer"),
+        "the gold answer anywhere": (lambda text, truncated, answer:
+                                     answer in text and not truncated, "nothing is stated"),
+        "the last number": (last_number, "nothing is stated"),
+        "the gold answer behind the mark": (lambda text, truncated, answer:
+                                            "####" in text and not truncated
+                                            and answer in text.rpartition("####")[2], "pieces"),
+        "the first statement": (lambda text, truncated, answer:
+                                paid("####" + "".join(text.split("####")[1:2]), truncated,
+                                     answer), "the last ####"),
+        "needs a statement": (lambda text, truncated, answer:
+                              paid(text, truncated, answer) if stated(text) else 1 / 0,
+                              "ZeroDivisionError"),
+        "compares texts": (lambda text, truncated, answer:
+                           not truncated and text.rpartition("#### ")[2] == answer, "18"),
+        "no sign": (without("-"), "the sign"),
+        "no comma": (lambda text, truncated, answer:
+                     paid(re.sub(r"(\d),.*", r"\1", text), truncated, answer), "commas"),
+        "no dollar": (lambda text, truncated, answer:
+                      "$" not in text and paid(text, truncated, answer), "dollar"),
+        "no full stop": (lambda text, truncated, answer:
+                         text[-1] != "." and paid(text, truncated, answer), "full stop"),
+        "no fraction": (lambda text, truncated, answer:
+                        paid(text.partition("/")[0], truncated, answer), "fraction"),
+        "floats": (lambda text, truncated, answer: not truncated and stated(text) is not None
+                   and float(Fraction(stated(text))) == float(Fraction(answer)), "exactly"),
+        "not a number": (lambda *given: float("nan"), "nan"),
+        "a text": (lambda *given: "1.0", "no number"),
+    },
+    "check_hack": {
+        "one number": (lambda question: "24", "gold answer 47"),
+        "the story itself": (lambda question: question, "nowhere in the text"),
+        "up to 50": (lambda question: ALL_NUMBERS.partition(" 51")[0], "nowhere in the text"),
+        "states one of them": (lambda question: ALL_NUMBERS + "\n#### 24", "is_correct pays"),
+        "a list": (lambda question: list(range(1, 101)), "no text"),
+        "no parameter": (lambda: ALL_NUMBERS, "TypeError"),
+    },
+    "check_completion_mask": {
+        "without the stop token": (lambda t, stop: up_to(t, stop, keep_stop=False), "belongs to"),
+        "no token equal to a stop token": (lambda t, stop: ~torch.isin(t, torch.tensor(stop)),
+                                           "belongs to"),
+        "compared with pad 0": (lambda t, stop: t != 0, "behind the first stop"),
+        "to the last stop token": (lambda t, stop: up_to(t, stop, last=True), "behind the first"),
+        "a row without a stop token": (lambda t, stop: up_to(t, stop, uncut=False), "cut off"),
+        "argmax alone": (lambda t, stop: torch.arange(t.shape[1]) <= torch.isin(
+            t, torch.tensor(stop)).int().argmax(1, keepdim=True), "cut off"),
+        "one stop token alone": (lambda t, stop: up_to(t, stop[:1]), "behind the first"),
+        "the last of the stop tokens": (lambda t, stop: up_to(t, stop[-1:]), "behind the first"),
+        "everything": (lambda t, stop: torch.ones_like(t), "has no meaning"),
+        "nothing": (lambda t, stop: torch.zeros_like(t), "goes on until"),
+        "lengths": (lambda t, stop: up_to(t, stop).sum(1), "shape"),
+        "the tokens": (lambda t, stop: t * up_to(t, stop), "True and False"),
+        "a text": (lambda t, stop: "up to the end", "no tensor"),
+    },
+    "check_completion_logps": {
+        "off by one": (lambda z, ids, start, temperature:
+                       logps_at(z / temperature, ids, start, None, start), "predicts token t + 1"),
+        "from the second token": (lambda *given: logps(*given)[1:], "first token"),
+        "the prompt too": (lambda z, ids, start, temperature:
+                           logps_at(z / temperature, ids, 0, -1, 1), "all tokens"),
+        "no temperature": (lambda z, ids, start, temperature: logps(z, ids, start),
+                           "divides the logits"),
+        "divided afterwards": (lambda z, ids, start, temperature:
+                               logps(z, ids, start) / temperature, "add up to 1"),
+        "multiplied": (lambda z, ids, start, temperature: logps(z, ids, start, 1 / temperature),
+                       "don't multiply"),
+        "probabilities": (lambda *given: logps(*given).exp(), "logarithm"),
+        "logits": (lambda z, ids, start, temperature:
+                   z[start - 1 : -1].gather(1, ids[start:, None])[:, 0] / temperature, "log_soft"),
+        "the sign": (lambda *given: -logps(*given), "sign"),
+        "the sum": (lambda *given: logps(*given).sum(), "sum"),
+        "the mean": (lambda *given: logps(*given).mean(), "mean"),
+        "base two": (lambda *given: logps(*given) / 0.6931, "number 1"),
+        "all distributions": (lambda z, ids, start, temperature:
+                              z[start - 1 : -1].log_softmax(-1), "shape"),
+        "not a number": (lambda *given: logps(*given) * float("nan"), "nan"),
+        "a text": (lambda *given: "-3.5", "no tensor"),
+    },
+    "check_group_size": {
+        "right tries only": (lambda p, share: smallest(lambda g: 1 - (1 - p) ** g, share),
+                             "right tries alone"),
+        "right tries only, by logarithm": (lambda p, share:
+                                           math.ceil(math.log(1 - share) / math.log(1 - p)),
+                                           "right tries alone"),
+        "more than": (lambda p, share: smallest(lambda g: signal(p, g), share + 1e-9), "equality"),
+        "one try short": (lambda p, share: group_size(p, share) - 1, "round up"),
+        "not rounded": (lambda p, share: group_size(p, share) - 0.5, "whole number"),
+        "all wrong only": (lambda p, share: smallest(lambda g: 1 - p**g, share), "1 - p^G"),
+        "the same size": (lambda p, share: 5, "not 69"),
+        "never": (lambda p, share: math.inf, "inf"),
+        "not a number": (lambda p, share: math.nan, "nan"),
+        "a text": (lambda p, share: str(group_size(p, share)), "no number"),
+    },
+    "check_clipped_gradient": {
+        "no clip": (lambda r, a, clip_low=0.2, clip_high=0.28: -a * r, "far enough"),
+        "clipped on both sides": (lambda r, a, clip_low=0.2, clip_high=0.28:
+                                  -a * r if 1 - clip_low < r < 1 + clip_high else 0, "coming back"),
+        "of the advantage alone": (lambda r, a, **rest: clipped(r, a, **rest) / r, "ratio itself"),
+        "the other sign": (lambda r, a, **rest: -clipped(r, a, **rest), "downhill"),
+        "clip_low on both sides": (lambda r, a, clip_low=0.2, clip_high=0.28:
+                                   clipped(r, a, clip_low, clip_low), "upper end"),
+        "clip_high on both sides": (lambda r, a, clip_low=0.2, clip_high=0.28:
+                                    clipped(r, a, clip_high, clip_high), "lower end"),
+        "fixed constants": (lambda r, a, **rest: clipped(r, a), "arguments"),
+        "the clipped ratio": (lambda r, a, clip_low=0.2, clip_high=0.28:
+                              -a * min(max(r, 1 - clip_low), 1 + clip_high), "far enough"),
+        "whatever the sign": (lambda r, a, clip_low=0.2, clip_high=0.28:
+                              -a * r if r < 1 + clip_high else 0, "far enough"),
+        "a text": (lambda r, a, **rest: "-1.5", "no number"),
+    },
+    "check_targets": {
+        "the sum": (lambda z, m, c: chosen(z, m, c, (z * m).sum(-1)), "highest sum"),
+        "by the longest length": (lambda z, m, c: chosen(z, m, c, (z * m).mean(-1)), "own length"),
+        "padding too": (lambda z, m, c: chosen(z, m, c, z.mean(-1)), "anything may stand there"),
+        "wrong ones too": (lambda z, m, c: chosen(z, m, c | c.any(1, keepdim=True)), "a wrong one"),
+        "no -1": (lambda z, m, c: chosen(z, m, c, none=0), "no target: -1"),
+        "the last of equals": (lambda z, m, c: torch.where(
+            torch.arange(4) == 3, 2, chosen(z, m, c)), "the first"),
+        "the unlikeliest": (lambda z, m, c: chosen(-z, m, c), "not"),
+        "a mask of the right": (lambda z, m, c: c, "shape"),
+    },
+    "check_clipped_loss": {
+        "cut down": (lambda d, m, delta: mean_of(d.clamp(max=delta), m, 1), "leave it out"),
+        "by the kept tokens": (lambda d, m, delta: (d * m * (d <= delta)).sum(1)
+                               / (m * (d <= delta)).sum(1).clamp(min=1), "scaled up"),
+        "by none kept": (lambda d, m, delta: (d * m * (d <= delta)).sum(1)
+                         / (m * (d <= delta)).sum(1), "still counts in the length"),
+        "nothing left out": (lambda d, m, delta: mean_of(d, m, 1), "nothing out"),
+        "padding too": (lambda d, m, delta: (d * (d <= delta)).sum(1) / m.sum(1), "padding"),
+        "one length for all": (lambda d, m, delta: (d * m * (d <= delta)).mean(1), "by T for all"),
+        "the sum": (lambda d, m, delta: (d * m * (d <= delta)).sum(1), "trajectory's length"),
+        "exactly delta": (lambda d, m, delta: mean_of(d, m, d < delta), "exactly delta"),
+        "the wrong side": (lambda d, m, delta: mean_of(d, m, d > delta), "drops the rest"),
+        "no gradient": (lambda d, m, delta: mean_of(d, m, d <= delta).detach(), "no gradient"),
+        "half of the gradient": (lambda d, m, delta: mean_of((d + d.detach()) / 2, m, d <= delta),
+                                 "wrong gradient"),
+        "one number": (lambda d, m, delta: mean_of(d, m, d <= delta).mean(), "shape"),
+        "twice": (lambda d, m, delta: 2 * mean_of(d, m, d <= delta), "over mask.sum(1)"),
+    },
+    "check_paired_interval": {
+        "high first": (lambda a, b: interval(a, b)[::-1], "(low, high)"),
+        "first - second": (lambda a, b: interval(b, a), "second - first"),
+        "no root of n": (lambda a, b: interval(a, b, root=1), "√5"),
+        "divided by n": (lambda a, b: interval(a, b, ddof=0), "n - 1"),
+        "the normal quantile": (lambda a, b: interval(a, b, 1.96), "1.96"),
+        "five degrees of freedom": (lambda a, b: interval(a, b, 2.571), "four degrees"),
+        "no quantile": (lambda a, b: interval(a, b, 1), "missing"),
+        "not paired": (lambda a, b: unpaired(a, b, 2.776), "not paired"),
+        "two groups": (lambda a, b: unpaired(a, b, 2.306), "2.306"),
+        "the mean alone": (lambda a, b: sum(b) / 5 - sum(a) / 5, "not two"),
+        "the mean twice": (lambda a, b: (6.0, 6.0), "mean of the differences"),
+        "not numbers": (lambda a, b: (float("nan"), float("nan")), "nan"),
+        "a text": (lambda a, b: "4.8 to 7.2", "no tensor"),
+    },
+    "check_luffy_gradient": {
+        "the other sign": (lambda *given, **rest: -luffy(*given, **rest), "sign"),
+        "divided by std": (luffy_in_deviations, "standard deviation"),
+        "the mean of the own": (lambda p, right, own, **rest:
+                                luffy(p, right, own, **rest) * (own + 1) / own, "whole group"),
+        "no advantage": (lambda p, right, own, **rest: luffy(p, 0, 1, **rest) * 2, "missing"),
+        "with respect to p": (lambda p, *rest, **more: luffy(p, *rest, **more) / p, "log p"),
+        "the loss": (lambda p, right, own, shaping=0.1:
+                     -(own - right) / (own + 1) * p / (p + shaping), "derivative"),
+        "SFT": (lambda p, right, own, **rest: -(own - right) / (own + 1), "SFT"),
+        "plain importance": (lambda p, right, own, **rest: -p * (own - right) / (own + 1),
+                             "importance"),
+        "a fixed constant": (lambda p, right, own, **rest: luffy(p, right, own), "argument"),
+        "something else": (lambda p, right, own, **rest: 7.0, "it is -A"),
+        "a text": (lambda *given, **rest: "-0.2", "no number"),
+    },
+    "check_plan_reader": {
+        "by the answer": (lambda lines, numbers, plan:
+                          "own" if lines[-1][3] == 89 else reader(lines, numbers, plan),
+                          "proves no plan"),
+        "calculates itself": (lambda *given: reader(*given, calculate=True), "what is written"),
+        "in any order": (lambda *given: by_kind(*given, lambda a, b: sorted(a) == sorted(b)),
+                         "the order counts"),
+        "the operations alone": (lambda *given: by_kind(
+            *given, lambda a, b: [s for s, _ in a] == [s for s, _ in b]), "done with"),
+        "the quantities alone": (lambda *given: by_kind(
+            *given, lambda a, b: [r for _, r in a] == [r for _, r in b]), "operations too"),
+        "a beginning": (lambda *given: by_kind(*given, lambda a, b: a == b[: len(a)]),
+                        "not the plan"),
+        "a quantity twice": (lambda *given: reader(*given, twice=True), "used once"),
+        "any start": (lambda *given: reader(*given, start=False), "first number"),
+        "no chain": (lambda *given: reader(*given, chain=False), "line before"),
+        "other words": (lambda *given: reader(*given).replace("own", "own plan"), "four words"),
+        "a truth value": (lambda *given: reader(*given) == "own", "four words"),
+    },
+    "check_near_miss": {
+        "its own": (lambda own, fitting: own, "its own plan"),
+        "the first other": (other_plan, "the same quantities"),
+        "zipped": (lambda own, fitting: min(
+            (plan for plan in fitting if plan != own), default=(),
+            key=lambda plan: sum(a != b for a, b in zip(own, plan, strict=False))), "quantities"),
+        "all turned round": (lambda own, fitting: next(
+            (plan for plan in fitting if [p for _, p in plan] == [p for _, p in own]
+             and all(a != b for a, b in zip(own, plan, strict=True))), ()), "only one operation"),
+        "not from the list": (lambda own, fitting: near_miss(own, fitting) and (
+            ("raise to the power of", own[0][1]), *own[1:]), "does not fit"),
+        "something always": (lambda own, fitting: near_miss(own, fitting) or own, "return ()"),
+        "a text": (lambda own, fitting: "subtract, subtract", "no plan"),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("check", "mistake"), [(check, mistake) for check in WRONG for mistake in WRONG[check]]
+)
+def test_wrong_answer_is_caught_and_said(capsys, check, mistake):
+    function, said = WRONG[check][mistake]
+    solved, line = run_check(capsys, check, function)
+    assert not solved and line.startswith("not right yet: ") and said in line
+
+
+class Nasty:
+    """An answer that resists every use."""
+
+    def __float__(self):
+        raise RuntimeError("no float\nhere")
+
+    def __repr__(self):
+        raise ValueError("no repr")
+
+    __eq__ = __bool__ = __len__ = __array__ = __float__
+    __hash__ = None
+
+
+class NastyError(BaseException):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+def raises(error):
+    def function(*arguments, **options):
+        raise error
+
+    return function
+
+
+def endless(*arguments, **options):
+    return endless(*arguments, **options)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize(
+    "function",
+    [
+        raises(ValueError("two\nlines")),
+        raises(ZeroDivisionError()),
+        raises(SystemExit(1)),
+        raises(NastyError()),
+        lambda *arguments, **options: Nasty(),
+        lambda *arguments, **options: [[1], [2, 3]],
+        lambda *arguments, **options: torch.tensor([[1 + 1j]]),
+        lambda *arguments, **options: torch.zeros(0),
+        lambda *arguments, **options: "x" * 10_000,
+        lambda *arguments, **options: print("a line of the reader's") or 7,
+        lambda: 1,
+        endless,
+        None,
+        0.5,
+        Nasty(),
+        Nasty,
+        torch,
+    ],
+)
+def test_check_never_raises(capsys, check, function):
+    solved, line = run_check(capsys, check, function)
+    assert not solved and len(line) < 300
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize(
+    "function",
+    [
+        raises(NotImplementedError()),
+        lambda *arguments, **options: None,
+        lambda *arguments, **options: ...,
+    ],
+)
+def test_a_stub_is_not_solved_yet(capsys, check, function):
+    solved, line = run_check(capsys, check, function)
+    assert not solved and line.startswith("not solved yet: ")
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_ctrl_c_gets_through(check):
+    with pytest.raises(KeyboardInterrupt):
+        CHECKS[check](raises(KeyboardInterrupt()))
+
+
+@pytest.mark.parametrize("convert", [float, torch.tensor, lambda x: torch.tensor([x]).numpy()[0]])
+def test_right_weight_in_any_form(capsys, convert):
+    solved, line = run_check(
+        capsys, "check_adaptive_weight", lambda *shares, **rest: convert(weight(*shares, **rest))
+    )
+    assert solved, line
+
+
+@pytest.mark.parametrize("convert", [torch.Tensor.float, torch.Tensor.long, torch.Tensor.tolist])
+def test_right_tokens_in_any_form(capsys, convert):
+    solved, line = run_check(capsys, "check_kept_tokens", lambda *given: convert(kept(*given)))
+    assert solved, line
+
+
+@pytest.mark.parametrize("convert", [torch.Tensor.float, torch.Tensor.long, torch.Tensor.tolist])
+def test_right_mask_in_any_form(capsys, convert):
+    solved, line = run_check(capsys, "check_completion_mask", lambda *given: convert(up_to(*given)))
+    assert solved, line
+
+
+@pytest.mark.parametrize("convert", [torch.Tensor.double, torch.Tensor.tolist, torch.Tensor.numpy])
+def test_right_logps_in_any_form(capsys, convert):
+    solved, line = run_check(
+        capsys, "check_completion_logps", lambda *given: convert(logps(*given))
+    )
+    assert solved, line
+
+
+def test_check_works_where_gradients_are_off(capsys):
+    with torch.no_grad():
+        assert run_check(capsys, "check_kept_tokens", kept)[0]
+
+
+def test_output_of_the_check_goes_where_the_reader_looks(capsys):
+    stream = sys.stdout
+    run_check(capsys, "check_kept_tokens", lambda *given: print("hidden"))
+    assert sys.stdout is stream
+
+
+def test_right_gradient_by_autograd_or_as_a_list(capsys):
+    def by_autograd(g, z, mask):
+        z.requires_grad_()
+        return torch.autograd.grad((kl(g, z) * shares(mask).squeeze(-1)).sum(), z)[0]
+
+    for answer in (by_autograd, lambda g, z, mask: (difference(g, z) * shares(mask)).tolist()):
+        assert run_check(capsys, "check_kl_gradient", answer)[0]
+
+
+def test_gradients_are_checked_where_they_are_off(capsys):
+    with torch.no_grad():
+        solved, line = run_check(capsys, "check_reverse_kl", lambda g, z: kl(z, g.detach()))
+        assert solved, line

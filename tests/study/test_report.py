@@ -1,0 +1,319 @@
+"""rows.py and comparison.py: what each row changes; the report, of runs that are made up here."""
+
+import gzip
+import json
+import re
+import shutil
+import statistics
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from quick_student import DIFFICULTY, HARD
+
+from sgpo_mini.__main__ import _rows, main
+from sgpo_mini.checkpoints import read_rows
+from sgpo_mini.evaluation import confidence_interval
+from sgpo_mini.mini_gsm.pretraining import SETTINGS
+from sgpo_mini.mini_gsm.world import make_problems
+from sgpo_mini.study import report as comparison
+from sgpo_mini.study.packed_runs import pack_run, read_packed
+from sgpo_mini.study.report import report_comparison, run_comparison
+from sgpo_mini.study.rows import BASELINE, ROWS, config_of
+from sgpo_mini.study.runs import EVALUATED, SURE_AND_WRONG, answers_path, read_answers
+
+ABLATIONS = {
+    "no-grpo": {"autonomous_grpo": False},
+    "no-clipping": {"delta": None},
+    "no-selection": {"select_target": False},
+    "fixed-alpha": {"fixed_alpha": 0.5},
+    "no-constraints": {"delta": None, "select_target": False, "fixed_alpha": 0.5},
+    "reverse-kl": {"reverse_kl": True},
+    "sft-on-target": {"sft_on_target": True},
+    "sgpo-delta-1": {"delta": 1.0},
+    "shuffled": {"wrong_strategies": 1.0},
+    "contentless": {"contentless_strategies": True},
+    "wrong-25": {"wrong_strategies": 0.25},
+    "wrong-50": {"wrong_strategies": 0.5},
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_every_row_is_possible_and_told(name):
+    config_of(name).check()
+    assert ROWS[name].group in ("baseline", "ablation", "control") and len(ROWS[name].about) > 10
+
+
+@pytest.mark.parametrize(("name", "changes"), ABLATIONS.items())
+def test_an_ablation_or_control_is_sgpo_but_for_what_it_is_named_after(name, changes):
+    assert asdict(config_of(name)) == asdict(config_of("sgpo")) | changes
+
+
+def test_every_method_learns_from_twelve_solutions_a_problem_but_grpo_with_eight():
+    for name in ROWS:
+        config = config_of(name)
+        own, guided = config.group_sizes()
+        given = {"luffy": 1, "sft": 12}.get(config.method, 0)
+        assert own + guided + given == (8 if name == "grpo-8" else 12), name
+
+
+def test_given_solutions_come_in_two_kinds():
+    for method in ("sft", "luffy", "hpt"):
+        kinds = [config_of(name).given_solution for name in (method, f"{method}-own-form")]
+        assert kinds == ["expert_solution", "solution"]
+
+
+def test_a_row_has_its_methods_settings_and_the_steps_that_were_asked_for():
+    assert config_of("sgpo").delta == SETTINGS["sgpo"]["delta"]
+    assert config_of(BASELINE).learning_rate == SETTINGS["grpo"]["learning_rate"]
+    assert config_of("sgpo", steps=7).steps == 7 and config_of("sgpo", "folder").student == "folder"
+    assert config_of("sft").early_stop and config_of("sft").evaluate_every
+    with pytest.raises(ValueError, match="some of sft\\+grpo, sft, .*, not 'gpro'"):
+        config_of("gpro")
+
+
+def test_the_command_line_names_rows(tmp_path, capsys):
+    assert _rows("all") == list(ROWS) and _rows("sgpo, luffy") == ["sgpo", "luffy"]
+    assert main(["compare", "--methods", "sgpo,gpro", "--out", str(tmp_path / "x")]) == 2
+    assert "not 'gpro'" in capsys.readouterr().err and not (tmp_path / "x").exists()
+
+
+# The report
+
+
+def make_up(folder: Path, right, steps: int = 20, **logged) -> None:
+    """A finished run that solves the problems for which right(number) is true."""
+    for split in EVALUATED:
+        for guided in (False, True):
+            path = answers_path(folder, split, guided)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            rows = []
+            for number, problem in enumerate(make_problems(split)):
+                row = {"id": problem.id, "correct": bool(right(number)), "truncated": False}
+                row["completion"] = problem.solution if row["correct"] else "#### 1"
+                rows.append(json.dumps(row) + "\n")
+            path.write_text("".join(rows))
+    if logged:
+        log = [{"step": step, **logged} for step in range(1, steps + 1)]
+        times = [{"step": r["step"], "seconds": 0.5, "sampled_tokens": 100} for r in log]
+        for name, made in (("metrics", log), ("timings", times)):
+            (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in made))
+    asked = {"config": {"early_stop": 0}, "splits": EVALUATED, "weights": None}
+    (folder / "evaluated.json").write_text(json.dumps({"asked": asked}))
+
+
+NAMES = ["sft+grpo", "sft", "sgpo", "shuffled"]
+RUNS = [f"{name}-{seed}" for name in NAMES for seed in (0, 1)]
+
+
+def make_up_all(folder: Path) -> None:
+    make_up(folder / "base", lambda n: n % 4 == 0)
+    for seed in (0, 1):
+        runs = {name: folder / f"{name}-{seed}" for name in NAMES}
+        make_up(runs["sft+grpo"], lambda n: n % 2 == 0, entropy=0.5, alpha=0.0)
+        nothing = {"entropy": None, "alpha": 0.0, "given_tokens": 70}
+        make_up(runs["sft"], lambda n, seed=seed: n % (3 + seed) == 0, **nothing)
+        make_up(runs["sgpo"], lambda n, seed=seed: n % 5 > seed, entropy=0.4, alpha=0.3)
+        make_up(runs["shuffled"], lambda n: n % 2 == 0, entropy=0.5, alpha=0.1)
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("student")
+    (folder / "measured.json").write_text(json.dumps({"unguided_by_family": DIFFICULTY}))
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory, student) -> tuple[Path, str]:
+    out = tmp_path_factory.mktemp("comparison")
+
+    def made_up(configs, seeds, folder, splits, when_done):
+        assert list(configs) == NAMES and splits == EVALUATED and seeds == (0, 1)
+        make_up_all(folder)
+        for run in ("base", *RUNS):
+            when_done(folder / run)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(comparison, "compare", made_up)
+        methods = ["sft", "sgpo", "shuffled"]
+        text = run_comparison(out, methods, seeds=(0, 1), student=student, command="COMMAND")
+    return out, text
+
+
+def tables_of(text: str) -> list[list[list[str]]]:
+    """Every table of the report: its lines without the second, each a list of cells."""
+    tables = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
+    cells = [[line.strip("|").split("|") for line in table.splitlines()] for table in tables]
+    return [[[c.strip() for c in row] for row in [table[0], *table[2:]]] for table in cells]
+
+
+def test_the_report_has_one_table_with_a_line_a_row_and_prompt(reported):
+    out, text = reported
+    assert (out / "report.md").read_text() == text and "`COMMAND`" in text
+    titles, *lines = tables_of(text)[0]
+    for split in EVALUATED:
+        assert any(title.startswith(f"{split} (") for title in titles)
+    assert titles[-4:] == ["what it is", "sampled tokens", "given tokens", "seconds"]
+    assert [line[0] for line in lines] == [n for n in ("base", *NAMES) for _ in range(2)]
+    assert lines[4][-3:] == ["2,000", "1,400", "10"] and lines[4][2].count("<br>") == 1
+    assert "<br>" not in " ".join(lines[2]) and ", ".join(sorted(HARD)) in text
+    assert lines[2][2] == "50.0 (all equal)" and "every seed gave the same number" in text
+
+
+def test_the_report_says_how_many_differences_leave_out_zero_by_chance(reported):
+    out, text = reported
+    rows = json.loads((out / "comparison.json").read_text())
+    rows += json.loads((out / "strategy-use.json").read_text())
+    gaps = [gap for row in rows for gap in row["differences"].values()]
+    clear = [gap for gap in gaps if gap[1][0] > 0 or gap[1][1] < 0]
+    clear = [gap for gap in clear if gap[1][0] != gap[1][1]]
+    assert f"show {len(gaps)} differences" in text
+    assert f"about {len(gaps) / 20:.0f} of their" in text and f"chance; {len(clear)} do." in text
+
+
+def test_the_use_of_strategies_covers_every_split_with_intervals_and_differences(reported):
+    out, text = reported
+    rows = json.loads((out / "strategy-use.json").read_text())
+    assert [row["label"] for row in rows] == list(EVALUATED)
+    plans, calculation, others = tables_of(text)[1:4]
+    assert [line[0] for line in plans[1:]] == ["base", *NAMES] == [row[0] for row in others[1:]]
+    for row in rows:
+        fair = [n for n, p in enumerate(make_problems(row["label"]))
+                if p.family not in SURE_AND_WRONG]  # fmt: skip
+        follows = [statistics.mean(n % 5 > seed for n in fair) for seed in (0, 1)]
+        baseline = statistics.mean(n % 2 == 0 for n in fair)
+        assert row["problems"] == len(fair) and row["per_seed"]["sgpo"] == pytest.approx(follows)
+        mean, (low, high) = row["sgpo"]
+        assert mean == pytest.approx(statistics.mean(follows)) and 0 <= low < mean < high <= 1
+        expected = confidence_interval([value - baseline for value in follows], over="seeds")
+        assert row["differences"]["sgpo"][0] == pytest.approx(mean - baseline)
+        assert row["differences"]["sgpo"][1] == pytest.approx(expected)
+        assert row["calculation"]["sgpo"] == [1.0, [1.0, 1.0]]
+        assert row["others"]["sgpo"]["no chain of equations"] == pytest.approx(1 - mean)
+        assert set(row["others"]["sgpo"]) == {
+            "same operations, other quantities",
+            "other operations",
+            "a quantity twice or not in the story",
+            "no chain of equations",
+        }
+        told = f"{100 * mean:.1f} ({100 * low:.1f} to {100 * high:.1f})<br>"
+        assert plans[4][2 + rows.index(row)].startswith(told)
+        assert calculation[4][2 + rows.index(row)] == "100.0 (all equal)"
+        assert others[4][1 + rows.index(row)] == f"0.0 / 0.0 / 0.0 / {100 * (1 - mean):.1f}"
+
+
+def test_differences_are_paired_to_the_baseline(reported):
+    out, _ = reported
+    rows = json.loads((out / "comparison.json").read_text())
+    for row in rows:
+        assert set(row["differences"]) == {"sft", "sgpo", "shuffled"}
+        assert row["differences"]["shuffled"][0] == row["difference"][0] == 0
+        assert row["differences"]["sgpo"][0] == pytest.approx(row["sgpo"][0] - row["sft+grpo"][0])
+        accuracies = row["accuracy_per_seed"]["sgpo"]
+        assert sum(accuracies) / len(accuracies) == pytest.approx(row["sgpo"][0])
+
+
+def test_every_group_has_its_figures_even_of_short_runs(reported):
+    out, text = reported
+    drawn = {path.stem for path in (out / "figures").glob("*.png")}
+    expected = {f"{kind}-{group}" for kind in ("accuracy", "entropy", "alpha", "gain")
+                for group in ("baseline", "control")}  # fmt: skip
+    assert drawn == expected | {"plans-base", "plans-sft+grpo", "plans-sgpo"}
+    assert all(f"](figures/{name}.png)" in text for name in drawn)
+
+
+# What is packed
+
+
+def test_what_is_packed_of_a_run_is_its_settings_log_and_answers(reported):
+    out, _ = reported
+    assert {path.name for path in (out / "logs").iterdir()} == {
+        f"{run}.json.gz" for run in ("base", *RUNS)
+    }
+    packed = read_packed(out, "sgpo-1")
+    assert packed.metrics == read_rows(out / "sgpo-1" / "metrics.jsonl")
+    assert packed.asked == json.loads((out / "sgpo-1" / "evaluated.json").read_text())["asked"]
+    assert len(packed.answers) == 2 * len(EVALUATED)
+    for (split, guided), answers in packed.answers.items():
+        assert answers == read_answers(out / "sgpo-1", split, guided)
+    times = json.loads((out / "timings.json").read_text())
+    assert times["sgpo-1"] == {"sampled tokens": 2000, "seconds": 10.0} and set(times) == set(RUNS)
+
+
+def test_equal_runs_are_packed_to_equal_files_however_long_they_took(reported, tmp_path):
+    out, _ = reported
+    again = Path(shutil.copytree(out / "sgpo-1", tmp_path / "sgpo-1"))
+    slower = (again / "timings.jsonl").read_text().replace('"seconds": 0.5', '"seconds": 2.0')
+    (again / "timings.jsonl").write_text(slower)
+    pack_run(again, tmp_path)
+    first, second = (folder / "logs" / "sgpo-1.json.gz" for folder in (out, tmp_path))
+    assert first.read_bytes() == second.read_bytes()
+    assert json.loads((tmp_path / "timings.json").read_text())["sgpo-1"]["seconds"] == 40
+
+
+def test_a_completion_of_any_kind_is_restored_to_the_letter(reported, tmp_path):
+    out, _ = reported
+    run = tmp_path / "base"
+    shutil.copytree(out / "base", run)
+    path = answers_path(run, "test", False)
+    rows = read_rows(path)
+    for row, text in zip(rows, ("", "a\n\nb – “c”", " "), strict=False):
+        row |= {"completion": text, "truncated": True}
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pack_run(run, tmp_path)
+    assert read_packed(tmp_path, "base").answers["test", False] == read_answers(run, "test", False)
+
+
+def test_all_is_made_again_from_what_is_packed_alone(reported, tmp_path, capsys):
+    out, _ = reported
+    shutil.copytree(out / "logs", tmp_path / "logs")
+    for name in ("made.json", "timings.json"):
+        shutil.copy(out / name, tmp_path)
+    assert main(["compare", "--report", str(tmp_path)]) == 0
+    assert str(tmp_path / "report.md") in capsys.readouterr().out
+    made = ["comparison.json", "strategy-use.json", "costs.json", "report.md"]
+    made += [f"figures/{path.name}" for path in (out / "figures").iterdir()]
+    for name in made:
+        assert (tmp_path / name).read_bytes() == (out / name).read_bytes(), name
+
+
+def test_each_run_is_packed_as_it_finishes_and_no_report_is_made_of_a_part(
+    student, tmp_path, monkeypatch, capsys
+):
+    def stopped(configs, seeds, folder, splits, when_done):
+        make_up(folder / "base", lambda n: n % 4 == 0)
+        when_done(folder / "base")
+        assert (folder / "logs" / "base.json.gz").exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(comparison, "compare", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run_comparison(tmp_path, ["sgpo"], student=student)
+    assert main(["compare", "--report", str(tmp_path)]) == 2
+    assert "made.json is not there: this is no finished comparison" in capsys.readouterr().err
+
+
+def test_a_packed_run_that_is_missing_or_of_another_world_is_refused(reported, tmp_path):
+    out, _ = reported
+    with pytest.raises(ValueError, match="holds no finished run sgpo-7"):
+        read_packed(out, "sgpo-7")
+    packed = json.loads(gzip.decompress((out / "logs" / "base.json.gz").read_bytes()))
+    packed["problems"]["unseen"] = "0" * 64
+    (tmp_path / "logs").mkdir()
+    content = gzip.compress(json.dumps(packed).encode())
+    (tmp_path / "logs" / "base.json.gz").write_bytes(content)
+    with pytest.raises(ValueError, match=r"answers to other problems \(unseen\)"):
+        read_packed(tmp_path, "base")
+
+
+def test_the_claims_are_told_where_all_rows_were_run(reported, tmp_path, monkeypatch):
+    out, text = reported
+    assert "paper's claims" not in text
+    for name in ("made.json", "timings.json"):
+        shutil.copy(out / name, tmp_path)
+    shutil.copytree(out / "logs", tmp_path / "logs")
+    monkeypatch.setattr(comparison, "ROWS", {name: ROWS[name] for name in NAMES})
+    monkeypatch.setattr(comparison, "claims_table", lambda folder: f"CLAIMS of {folder}")
+    told = report_comparison(tmp_path)
+    assert f"## The paper's claims\n\nCLAIMS of {tmp_path}\n" in told
