@@ -188,9 +188,9 @@ def strategy_kl(
     def compute(guided: Tensor, autonomous: Tensor) -> Tensor:
         return divergence(student.head(guided), student.head(autonomous))  # (n,)
 
+    with torch.no_grad(), student.autocast():
+        guided = completion_states(student, guided_prompts, rollouts)  # (N, H)
     with student.autocast():
-        with torch.no_grad():
-            guided = completion_states(student, guided_prompts, rollouts)  # (N, H)
         autonomous = completion_states(student, autonomous_prompts, rollouts)  # (N, H)
         kl = in_chunks(compute, guided, autonomous, size=chunk_size(student))
     return _unflatten(kl, rollouts.mask.bool())

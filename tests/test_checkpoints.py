@@ -152,7 +152,7 @@ def interrupting_reward(at: int):
 
     def reward(completion, problem):
         if next(count) == at:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         return even_reward(completion, problem)
 
     return reward

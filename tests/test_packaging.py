@@ -133,6 +133,18 @@ def test_ranges_admit_the_tested_versions_and_end_before_the_next_major():
         assert any(part.operator == ">=" for part in requirement.specifier), requirement
 
 
+def test_the_oldest_versions_tested_are_the_lower_bounds():
+    listed = subprocess.run(
+        [sys.executable, ".ci/oldest.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    oldest = pins(listed.stdout.splitlines())
+    base = {Requirement(line).name for line in PYPROJECT["project"]["dependencies"]}
+    assert set(oldest) == base | {"pytest", "nbval"}
+    for requirement in declared():
+        bounds = [part.version for part in requirement.specifier if part.operator == ">="]
+        assert [oldest.get(requirement.name, bounds[0])] == bounds
+
+
 def test_installed_versions_lie_in_the_ranges():
     for requirement in declared():
         try:
@@ -306,6 +318,20 @@ def test_links_of_the_notebooks_lead_to_headings_of_the_pages():
     assert links
     for name, page, heading in links:
         assert heading in anchors(page), (name, heading)
+
+
+def test_ci_runs_the_tests_with_the_oldest_versions_and_on_other_systems():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    commands = {
+        (system, step["run"])
+        for job in workflow["jobs"].values()
+        for system in job.get("strategy", {}).get("matrix", {}).get("os", [job["runs-on"]])
+        for step in job["steps"]
+        if "run" in step
+    }
+    expected = {("ubuntu-latest", ".ci/run"), ("ubuntu-latest", ".ci/run oldest")}
+    expected |= {(f"{name}-latest", "python -m pytest tests/") for name in ("windows", "macos")}
+    assert expected <= commands
 
 
 def test_wheel_holds_the_whole_package(tmp_path):

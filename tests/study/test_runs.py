@@ -5,7 +5,6 @@ The runs are of a student that guesses (quick_student.py), on one split and for 
 
 import json
 import math
-import os
 import re
 import shutil
 import signal
@@ -236,7 +235,7 @@ def test_ctrl_c_saves_and_the_same_call_goes_on(compared, configs, tmp_path):
 
     def press():
         wait_for(lambda: has_lines(log), "the log")
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
     pressing = threading.Thread(target=press)
     pressing.start()
