@@ -284,8 +284,8 @@ def test_the_float16_scaler_is_saved_and_loaded(student, tmp_path):
     optimizer = torch.optim.AdamW(student.model.parameters())
     scaler = torch.amp.GradScaler("cpu", init_scale=512.0)
     scaler.scale(torch.zeros(()))
-    folder = RunFolder.open(str(tmp_path), {}, resume=False)
-    folder.save_checkpoint(3, student, optimizer, scaler, {"skipped": 1})
+    with RunFolder.open(str(tmp_path), {}, resume=False) as folder:
+        folder.save_checkpoint(3, student, optimizer, scaler, {"skipped": 1})
     other = torch.amp.GradScaler("cpu")
     state, said = folder.load_checkpoint(student, optimizer, other)
     assert other.get_scale() == 512.0
