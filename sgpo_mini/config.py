@@ -53,8 +53,6 @@ class Config:
     given_solution: str = "expert_solution"  # or "solution": what sft, luffy and hpt are given
     hpt_gate: int = 0  # HPT: at most so many right rollouts, and the given solution is learnt
     sft_tokens_per_step: int = 0  # 0: as many solutions as the other methods sample
-    wrong_strategies: float = 0.0  # control: this share of the problems has another family's
-    contentless_strategies: bool = False  # control: strategies of equal length that say nothing
     learning_rate: float = 1e-6
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
@@ -86,7 +84,6 @@ class Config:
         at_least |= dict.fromkeys(("steps", "problems_per_step"), 1)
         at_least |= dict.fromkeys(("max_new_tokens", "updates_per_batch", "checkpoint_every"), 1)
         at_least |= {"autonomous_rollouts": 2, "guided_rollouts": int(self.method == "sgpo")}
-        at_least |= {"wrong_strategies": 0}
         above_zero = ("temperature", "learning_rate", "max_grad_norm", "gamma", "delta")
         for name in (*at_least, *above_zero, "clip_low", "clip_high"):
             value = getattr(self, name)
@@ -96,16 +93,10 @@ class Config:
             if not (possible and math.isfinite(value)):
                 limit = f"at least {at_least[name]}" if name in at_least else "above 0"
                 raise ValueError(f"{name} must be {limit} and finite, not {value}")
-        if self.wrong_strategies > 1:
-            raise ValueError(f"wrong_strategies is a share, at most 1, not {self.wrong_strategies}")
         if not self.autonomous_grpo and (not self.strategy_distillation or self.method != "sgpo"):
             raise ValueError("without autonomous_grpo and strategy distillation nothing is learnt")
         if self.sft_on_target and self.reverse_kl:
             raise ValueError("sft_on_target takes the place of the KL: leave reverse_kl out")
-        if self.wrong_strategies and self.contentless_strategies:
-            raise ValueError("strategies are either wrong or contentless: choose one control")
-        if (self.wrong_strategies or self.contentless_strategies) and not self.group_sizes()[1]:
-            raise ValueError(f"{self.method} reads no strategies, so it has no control of them")
         if self.early_stop and not self.evaluate_every:
             raise ValueError("early_stop goes by validation accuracy: set evaluate_every too")
 

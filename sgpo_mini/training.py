@@ -20,7 +20,6 @@ from .methods import Experience, accumulate_gradient, collect
 from .problems import Problem, Reward, numeric_reward
 from .steps import count_step, finishing_steps, gradient_scaler, refuse_failures, take_step
 from .strategies import having_strategies, require_strategies
-from .strategy_sources.controls import with_control
 from .student import Student, refuse_unknown_words
 from .supervised import pretrain, warm_up
 
@@ -151,7 +150,6 @@ def _usable(student: Student, problems: Sequence[Problem], config: Config) -> li
     if guided:
         others = ", train on the others alone (--only-with-strategies)"
         require_strategies(problems, f"{others}, or take a method that needs none")
-        problems = with_control(problems, config)
     name = config.given_solution
     if imitating and (without := [p.id for p in problems if not getattr(p, name).strip()]):
         other = "solution" if name == "expert_solution" else "expert_solution"

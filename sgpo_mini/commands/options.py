@@ -56,10 +56,6 @@ SETTINGS = {
         "sft_tokens_per_step": "solution tokens that sft learns in a step; 0: as many solutions as "
         "the other methods sample",
     },
-    "controls": {
-        "wrong_strategies": "share of the problems that get another family's strategy",
-        "contentless_strategies": "strategies of equal length that say nothing",
-    },
     "optimizer and memory": {
         "learning_rate": "AdamW's learning rate",
         "weight_decay": "AdamW's weight decay",

@@ -38,7 +38,10 @@ def run_comparison(
     configs = {name: config_of(name, student, steps) for name in names}
     made = {"command": command, "methods": names, "seeds": list(seeds)}
     made |= {"hard": sorted(hard_families(student)), "difficulty": base_difficulty(student)}
-    compare(configs, seeds, out, EVALUATED, when_done=lambda run: pack_run(run, out))
+    controls = {name: ROWS[name].control for name in names}
+    compare(
+        configs, seeds, out, EVALUATED, controls=controls, when_done=lambda run: pack_run(run, out)
+    )
     write_whole(out / "made.json", json.dumps(made, indent=1) + "\n")
     return report_comparison(out)
 

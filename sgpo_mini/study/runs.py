@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from _thread import interrupt_main
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from ..files import locked, read_json, write_whole
 from ..mini_gsm.pretraining import MAX_NEW_TOKENS
 from ..mini_gsm.world import FAMILIES, make_problems
 from ..problems import Problem
+from ..strategy_sources.controls import CONTROLS
 from ..student import TINY_STUDENT, load_student
 from ..training import Config, train
 
@@ -45,6 +46,7 @@ class Job:
     folder: Path
     config: Config
     splits: tuple[str, ...]
+    control: str = ""  # what is done to the training problems' strategies
 
 
 def compare(
@@ -52,10 +54,12 @@ def compare(
     seeds: Sequence[int],
     out: str | Path,
     splits: Sequence[str],
+    controls: Mapping[str, str] | None = None,
     when_done: Callable[[Path], None] = lambda folder: None,
 ) -> None:
     """Train every configuration with every seed on mini-GSM and evaluate all on the splits.
 
+    `controls` names the control of the configurations that have one (`controls.CONTROLS`).
     Leaves out/base and out/NAME-SEED, and calls `when_done` with the folder of each run as soon as
     it is finished, or found to be. Ctrl-C stops all after the step in progress; the same call goes
     on from there. Raises ValueError, before anything starts, where a configuration is
@@ -73,7 +77,7 @@ def compare(
         for name, config in configs.items():
             folder = out / f"{name}-{seed}"
             config = replace(config, seed=seed, out=str(folder), threads=1, resume=False)
-            jobs.append(Job(folder, config, tuple(splits)))
+            jobs.append(Job(folder, config, tuple(splits), (controls or {}).get(name, "")))
     with locked(out / "compare.lock", out):
         waiting = [job for job in jobs if not _is_finished(job)]
         for job in [job for job in jobs if job not in waiting]:
@@ -96,7 +100,10 @@ def _is_finished(job: Job) -> bool:
         before = {name: digest for name, digest in before.items() if name in given}
     else:
         before = given
-    other = [name for name in ("splits", "weights") if saved[name] != asked[name]]
+    # A run of an earlier version names no control.
+    other = [
+        name for name in ("splits", "weights", "control") if saved.get(name, "") != asked[name]
+    ]
     # A setting that the run's version did not have yet was what its default is now.
     saved["config"] = asdict(Config()) | saved["config"]
     other += [n for n, value in asked["config"].items() if saved["config"][n] != value]
@@ -117,7 +124,8 @@ def _asked(job: Job) -> dict:
     """All that the result depends on, as it is saved with it; of a student's name, the weights."""
     settings = asdict(job.config)
     del settings["out"], settings["resume"]
-    return {"config": settings, "splits": list(job.splits), "weights": _given(job).get(_WEIGHTS)}
+    splits, weights = list(job.splits), _given(job).get(_WEIGHTS)
+    return {"config": settings, "splits": splits, "weights": weights, "control": job.control}
 
 
 def _run_all(jobs: Sequence[Job], when_done: Callable[[Path], None]) -> None:
@@ -164,7 +172,7 @@ def _start(job: Job) -> subprocess.Popen:
             start_new_session=True,  # Ctrl-C reaches the parent alone, which tells its workers
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
-    asked = {"folder": str(job.folder), "config": asdict(job.config), "splits": job.splits}
+    asked = asdict(replace(job, folder=str(job.folder)))
     worker.stdin.write(json.dumps(asked).encode() + b"\n")
     worker.stdin.flush()
     return worker
@@ -187,7 +195,8 @@ def _work() -> None:
     """The life of a run's process."""
     asked = json.loads(sys.stdin.readline())
     threading.Thread(target=_stop_when_input_closes, daemon=True).start()
-    job = Job(Path(asked["folder"]), Config(**asked["config"]), tuple(asked["splits"]))
+    folder, config, splits = asked["folder"], Config(**asked["config"]), tuple(asked["splits"])
+    job = Job(Path(folder), config, splits, asked["control"])
     try:
         _run(job)
     except KeyboardInterrupt:
@@ -207,7 +216,10 @@ def _run(job: Job) -> None:
     student = load_student(job.config.student)
     if job.config.steps:
         config = replace(job.config, resume=(job.folder / "config.json").exists())
-        train(student, make_problems("train"), config, validation=validation_problems())
+        problems = make_problems("train")
+        if job.control:
+            problems = CONTROLS[job.control](problems, config.seed)
+        train(student, problems, config, validation=validation_problems())
     (job.folder / "answers").mkdir(parents=True, exist_ok=True)
     for split in job.splits:
         for guided in (False, True):

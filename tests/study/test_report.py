@@ -16,6 +16,7 @@ from sgpo_mini.checkpoints import read_rows
 from sgpo_mini.evaluation import confidence_interval
 from sgpo_mini.mini_gsm.pretraining import SETTINGS
 from sgpo_mini.mini_gsm.world import make_problems
+from sgpo_mini.strategy_sources.controls import CONTROLS
 from sgpo_mini.study import report as comparison
 from sgpo_mini.study.packed_runs import pack_run, read_packed
 from sgpo_mini.study.report import report_comparison, run_comparison
@@ -31,11 +32,15 @@ ABLATIONS = {
     "reverse-kl": {"reverse_kl": True},
     "sft-on-target": {"sft_on_target": True},
     "sgpo-delta-1": {"delta": 1.0},
-    "shuffled": {"wrong_strategies": 1.0},
-    "contentless": {"contentless_strategies": True},
-    "wrong-25": {"wrong_strategies": 0.25},
-    "wrong-50": {"wrong_strategies": 0.5},
+    "shuffled": {},  # the control changes the problems, not the settings
+    "contentless": {},
+    "wrong-25": {},
+    "wrong-50": {},
 }
+
+
+def test_the_rows_name_every_control_once():
+    assert sorted(filter(None, (row.control for row in ROWS.values()))) == sorted(CONTROLS)
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -128,7 +133,7 @@ def student(tmp_path_factory) -> str:
 def reported(tmp_path_factory, student) -> tuple[Path, str]:
     out = tmp_path_factory.mktemp("comparison")
 
-    def made_up(configs, seeds, folder, splits, when_done):
+    def made_up(configs, seeds, folder, splits, controls, when_done):
         assert list(configs) == NAMES and splits == EVALUATED and seeds == (0, 1)
         make_up_all(folder)
         for run in ("base", *RUNS):
@@ -281,7 +286,7 @@ def test_all_is_made_again_from_what_is_packed_alone(reported, tmp_path, capsys)
 def test_each_run_is_packed_as_it_finishes_and_no_report_is_made_of_a_part(
     student, tmp_path, monkeypatch, capsys
 ):
-    def stopped(configs, seeds, folder, splits, when_done):
+    def stopped(configs, seeds, folder, splits, controls, when_done):
         make_up(folder / "base", lambda n: n % 4 == 0)
         when_done(folder / "base")
         assert (folder / "logs" / "base.json.gz").exists()

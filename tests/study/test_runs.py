@@ -25,7 +25,9 @@ from sgpo_mini.__main__ import main
 from sgpo_mini.checkpoints import read_rows
 from sgpo_mini.evaluation import confidence_interval, evaluate, transfer_table
 from sgpo_mini.mini_gsm.world import FAMILIES, make_problems
+from sgpo_mini.strategy_sources.controls import CONTROLS
 from sgpo_mini.student import load_student
+from sgpo_mini.study import runs
 from sgpo_mini.study.main_job import run_and_report
 from sgpo_mini.study.runs import (
     EVALUATED,
@@ -98,6 +100,26 @@ def test_every_run_has_its_folder(compared, student):
     for name in ("grpo-0", "sgpo-1"):  # they learn something
         rows = read_rows(compared / name / "metrics.jsonl")
         assert max(row["gradient_norm"] for row in rows) > 0
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_a_control_changes_the_strategies_that_a_run_trains_on(
+    control, student, tmp_path, monkeypatch
+):
+    given = []
+    monkeypatch.setattr(
+        runs, "train", lambda student, problems, config, **_: given.extend(problems)
+    )
+    config = Config(student=student, method="sgpo", seed=3, **SETTINGS)
+    runs._run(runs.Job(tmp_path / "run", config, (), control))
+    plain = make_problems("train")
+    assert given == CONTROLS[control](plain, 3) != plain
+    assert [p.question for p in given] == [p.question for p in plain]
+
+
+def test_a_run_under_another_control_is_not_taken_for_the_same(configs, copied):
+    with pytest.raises(ValueError, match="sgpo-0 holds a run with other settings \\(control\\)"):
+        compare(configs, (0, 1), copied, SPLITS, {"sgpo": "shuffled"})
 
 
 def test_the_answers_are_those_of_the_trained_and_of_the_base_student(compared, student):
