@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _is_refusal(error: Exception) -> bool:
     """Whether an error is for the user: raised on purpose, by this package or by a library."""
     if isinstance(error, (OSError, RuntimeError, ValueError, MemoryError)):
-        return not isinstance(error, (NotImplementedError, RecursionError))
+        return not isinstance(error, RecursionError)
     home = type(error).__module__.partition(".")[0]
     return type(error) is Exception or home not in {*sys.stdlib_module_names, "sgpo_mini"}
 

@@ -46,7 +46,7 @@ def count_steps():
 
 def log_half_a_line(self, name, row):
     line = json.dumps(row)
-    with open(self.path / f"{name}.jsonl", "a") as file:
+    with open(self.path / f"{name}.jsonl", "a", encoding="utf-8") as file:
         file.write(line[: len(line) // 2])
     return True
 

@@ -72,7 +72,10 @@ def assert_same_runs(first: Path, second: Path) -> None:
         [row["step"] for row in read_rows(folder / "timings.jsonl")] for folder in (first, second)
     ]
     assert steps[0] == steps[1]
-    settings = [json.loads((folder / "config.json").read_text()) for folder in (first, second)]
+    settings = [
+        json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        for folder in (first, second)
+    ]
     assert settings[0] | {"out": ""} == settings[1] | {"out": ""}
 
 
@@ -120,6 +123,7 @@ def test_a_run_killed_again_and_again_equals_an_uninterrupted_one(saved_student,
         capture_output=True,
         text=True,
         timeout=300,
+        encoding="utf-8",
     )
     assert program.returncode == 0, program.stderr
     reports = [json.loads(line) for line in program.stdout.splitlines()]
@@ -301,7 +305,7 @@ def test_the_last_two_checkpoints_are_kept_each_with_checksums(student, tmp_path
     folders = RunFolder(tmp_path).checkpoints()
     assert [folder.name for folder in folders] == ["step-000007", "step-000006"]
     for folder in folders:
-        sums = json.loads((folder / "checksums.json").read_text())
+        sums = json.loads((folder / "checksums.json").read_text(encoding="utf-8"))
         assert set(sums) == {"weights.safetensors", "optimizer.safetensors", "state.json"}
         assert {path.name for path in folder.iterdir()} == {*sums, "checksums.json"}
 
@@ -397,7 +401,7 @@ def test_another_students_checkpoint_is_refused(student, saved_student, tmp_path
 def test_a_last_line_that_was_cut_short_is_left_out(tmp_path, cut):
     lines = [json.dumps({"step": step, "loss": 0.1 * step}) + "\n" for step in (1, 2, 3)]
     path = tmp_path / "metrics.jsonl"
-    path.write_text("".join(lines[:2]) + lines[2][:cut])
+    path.write_text("".join(lines[:2]) + lines[2][:cut], encoding="utf-8")
     assert [row["step"] for row in read_rows(path)] == ([1, 2, 3] if cut == -1 else [1, 2])
 
 
@@ -405,7 +409,7 @@ def test_log_lines_after_the_checkpoint_are_written_again(pretrained, monkeypatc
     settings = config(out=str(tmp_path), checkpoint_every=3)
     broken_run(pretrained, monkeypatch, settings, 2)
     assert len(read_rows(tmp_path / "metrics.jsonl")) == 2
-    with open(tmp_path / "metrics.jsonl", "a") as file:
+    with open(tmp_path / "metrics.jsonl", "a", encoding="utf-8") as file:
         file.write('{"step": 3, "lo')
     run(copy_of(pretrained), replace(settings, resume=True))
     for name in ("metrics", "timings"):
@@ -460,7 +464,7 @@ def test_resuming_what_is_no_run_is_refused(student, tmp_path, made):
 
 
 def test_a_file_is_refused_as_a_runs_folder(student, tmp_path):
-    (tmp_path / "run").write_text("a file")
+    (tmp_path / "run").write_text("a file", encoding="utf-8")
     with pytest.raises(ValueError, match="is a file: give a folder"):
         run(student, config(out=str(tmp_path / "run")))
 
@@ -470,7 +474,7 @@ def test_a_moved_folder_can_be_resumed(pretrained, monkeypatch, tmp_path):
     broken_run(pretrained, monkeypatch, settings, 3)
     os.replace(tmp_path / "run", tmp_path / "moved")
     run(copy_of(pretrained), replace(settings, out=str(tmp_path / "moved"), resume=True))
-    saved = json.loads((tmp_path / "moved" / "config.json").read_text())
+    saved = json.loads((tmp_path / "moved" / "config.json").read_text(encoding="utf-8"))
     assert saved["out"] == str(tmp_path / "moved")
 
 

@@ -21,13 +21,13 @@ def table_of(rows):
 
 
 def test_the_readme_shows_the_table_of_the_committed_comparison():
-    rows = json.loads((RESULTS / "five-seeds.json").read_text())
+    rows = json.loads((RESULTS / "five-seeds.json").read_text(encoding="utf-8"))
     assert table_of(rows) in README
 
 
 @pytest.mark.parametrize("student", (1, 2))
 def test_the_readme_shows_the_aims_and_the_transfer_of_two_more_students(student):
-    rows = json.loads((RESULTS / f"five-seeds-student-{student}.json").read_text())
+    rows = json.loads((RESULTS / f"five-seeds-student-{student}.json").read_text(encoding="utf-8"))
     shown = [
         row
         for row in rows
@@ -39,7 +39,7 @@ def test_the_readme_shows_the_aims_and_the_transfer_of_two_more_students(student
 
 
 def test_the_settings_are_the_best_tries_of_each_method_on_validation():
-    tries = json.loads((RESULTS / "settings.json").read_text())["tries"]
+    tries = json.loads((RESULTS / "settings.json").read_text(encoding="utf-8"))["tries"]
     by_name: dict[str, list] = {}
     for row in tries:
         ending = "-own-form" if row["given_solution"] == "solution" else ""
@@ -68,8 +68,10 @@ def test_the_committed_report_is_what_its_packed_runs_say(tmp_path):
 
 
 def test_the_model_card_and_the_readme_tell_what_was_measured():
-    measured = json.loads((ROOT / "sgpo_mini/mini_gsm/tiny_student/measured.json").read_text())
-    card = (ROOT / "sgpo_mini/mini_gsm/tiny_student/README.md").read_text()
+    measured = json.loads(
+        (ROOT / "sgpo_mini/mini_gsm/tiny_student/measured.json").read_text(encoding="utf-8")
+    )
+    card = (ROOT / "sgpo_mini/mini_gsm/tiny_student/README.md").read_text(encoding="utf-8")
     for name in ("guided", "unguided"):
         value, low, high = measured[name]
         assert f"{value:.3f} ({low:.3f} to {high:.3f})" in card
