@@ -703,7 +703,7 @@ def test_the_log_has_every_field_and_times_have_their_own_file(student, tmp_path
     for row in times:
         assert row["seconds"] > 0 and row["peak_memory_bytes"] > 10**7
         assert row["sampled_tokens_per_second"] > 0
-    saved = json.loads((tmp_path / "config.json").read_text())
+    saved = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     assert saved["threads"] == torch.get_num_threads() == 1
     assert set(saved) == {field.name for field in fields(Config)} - {"resume"}
 
