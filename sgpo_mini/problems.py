@@ -35,6 +35,9 @@ class Problem:
     plan: tuple[str, ...] = ()
 
 
+# completion, problem -> reward: a finite number for every text that a student may write. From 1 on
+# the completion counts as right (from `Config.right_reward` on: p_auto, p_guide, what may be
+# distilled, accuracy). One that was cut off earns 0 and is never asked about.
 Reward = Callable[[str, Problem], float]
 
 GSM8K_SPLITS = ("train", "test")

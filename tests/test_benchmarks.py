@@ -89,7 +89,7 @@ def test_a_missing_math_verify_is_told_before_the_hub_is_asked(hub, tmp_path):
 
 def test_the_command_line_refuses_what_makes_no_sense(capsys, tmp_path):
     file = tmp_path / "x.jsonl"
-    file.write_text('{"question": "?", "answer": "1"}\n')
+    file.write_text('{"question": "?", "answer": "1"}\n', encoding="utf-8")
     for words, told in (
         (["train", "--data", "aime24", "--out", str(tmp_path / "run")], "there to evaluate on"),
         (["evaluate", "--data", "aime24", "--split", "test"], "has no splits"),

@@ -130,7 +130,8 @@ def test_processes_of_multiprocessing_have_one_each(math_verify, tmp_path, metho
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"no {method} here")
     script = tmp_path / "script.py"
-    script.write_text(f"""
+    script.write_text(
+        f"""
 import multiprocessing
 from sgpo_mini.latex import latex_reward
 from sgpo_mini.problems import Problem
@@ -143,8 +144,12 @@ if __name__ == "__main__":
     with multiprocessing.get_context("{method}").Pool(2) as pool:
         assert pool.map(reward, range(10), chunksize=1) == [n == 7 for n in range(10)]
     assert reward(7) == 1
-""")
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+""",
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=120, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -155,7 +160,9 @@ def test_the_process_does_not_outlive_the_program(tmp_path, end):
     program = "from sgpo_mini import latex\nassert latex.reads_as_latex('1')\n"
     program += "print(latex._idle[0].pid)\n" + end
     with played(tmp_path, said + CODE):
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, encoding="utf-8"
+        )
     assert done.stdout, done.stderr
     if end:  # nothing was tidied up: the process sees its input close
         deadline = time.monotonic() + 20
@@ -187,5 +194,7 @@ def test_the_readme_gives_the_same_command():
 
 def test_nothing_imports_math_verify_unless_it_is_used():
     code = "import sgpo_mini.benchmarks, sys; assert 'math_verify' not in sys.modules"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr

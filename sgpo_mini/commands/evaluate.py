@@ -11,6 +11,8 @@ from .options import MAX_NEW_TOKENS, SETTINGS, SPLIT_HELP, add_option, number, w
 def evaluate_command(options: argparse.Namespace) -> None:
     """Measure the student with one prompt or both, and keep every completion."""
     from ..benchmarks import BENCHMARKS
+    from ..checks import refuse_beyond_window, try_reward
+    from ..diagnostics import Diagnostics
     from ..evaluation import evaluate
     from ..latex import latex_reward
     from ..mini_gsm.pretraining import settings_for
@@ -45,6 +47,11 @@ def evaluate_command(options: argparse.Namespace) -> None:
     texts = (f"{p.question}\n{p.strategy if True in prompts else ''}" for p in problems)
     refuse_unknown_words(student, texts)
     longest = settings_for(options.data, "").get("max_new_tokens", MAX_NEW_TOKENS)
+    longest = options.max_new_tokens or longest
+    for guided in prompts:  # both are refused before one is measured
+        refuse_beyond_window(student, problems, guided=guided, max_new_tokens=longest)
+    try_reward(reward, problems)
+    diagnostics = Diagnostics()
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     for guided in prompts:
@@ -56,15 +63,18 @@ def evaluate_command(options: argparse.Namespace) -> None:
             samples=options.samples,
             temperature=options.temperature,
             top_p=options.top_p,
-            max_new_tokens=options.max_new_tokens or longest,
+            max_new_tokens=longest,
             reward=reward,
             batch_size=options.batch_size,
             seed=options.seed,
             progress=name,
+            within=diagnostics,
         )
         evaluation.save(out / f"{name}.jsonl")
         how = f"avg@{options.samples}" if options.temperature else "greedy"
         _print_accuracy(name, evaluation, how)
+        told = f"{evaluation.cut_off:.1%} of the completions were cut off at {longest} tokens"
+        print(f"{name}: {told}, and count as wrong")
         print(f"{name}: every completion is in {out / name}.jsonl")
 
 

@@ -48,7 +48,8 @@ def _make_tiny(options: argparse.Namespace) -> None:
 
 
 def _warm_up(options: argparse.Namespace) -> None:
-    from ..student import refuse_unknown_words, save_student
+    from ..checkpoints import save_with_checksums
+    from ..student import refuse_unknown_words
     from ..supervised import warm_up
 
     given = {name: getattr(options, name) for name in _OF_SFT}
@@ -66,7 +67,7 @@ def _warm_up(options: argparse.Namespace) -> None:
     warm_up(
         student, problems, seed=options.seed, out=options.out, resume=options.resume, **settings
     )
-    save_student(student, Path(options.out) / "student")
+    save_with_checksums(student, Path(options.out) / "student")
 
 
 def add_pretrain(parser: argparse.ArgumentParser) -> None:

@@ -16,10 +16,10 @@ SOURCES = {
 
 def make_strategies(options: argparse.Namespace) -> None:
     """Make a store from the source that --source names."""
+    from ..files import locked
     from ..problems import load_gsm8k
     from ..strategies import Strategy
     from ..strategy_sources import worked_solutions
-    from ..strategy_sources.store_lock import locked
 
     source, data, split = options.source, options.data or "mini-gsm", options.split or "train"
     options.out = options.out or f"runs/strategies-{source}.jsonl"
@@ -45,7 +45,7 @@ def make_strategies(options: argparse.Namespace) -> None:
         "solution": worked_solutions.strategy_from_solution,
         "subquestions": worked_solutions.strategy_from_subquestions,
     }
-    with locked(Path(options.out)):
+    with locked(Path(options.out).with_suffix(".lock"), options.out):
         _read_strategies(options.out, problems, read[source])
 
 
