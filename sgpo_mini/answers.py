@@ -52,12 +52,15 @@ def _plain(character: str) -> str:
     if (digit := unicodedata.decimal(character, None)) is not None:
         return str(digit)
     category, form = unicodedata.category(character), unicodedata.decomposition(character)
+    properties = f"{category} {unicodedata.name(character, '')}"
+    for what, new in _READ_AS:
+        if re.search(what, properties):
+            return new
     if re.match("<(?:wide|narrow|small|font)>", form) or (category == "Po" and "compat" in form):
         return unicodedata.normalize("NFKC", character)  # "…" too
     if form.startswith("<fraction>"):
         return " " + unicodedata.normalize("NFKC", character).replace("\u2044", "/")
-    properties = f"{category} {unicodedata.name(character, '')}"
-    return next((new for what, new in _READ_AS if re.search(what, properties)), character)
+    return character
 
 
 _READ_AS = (  # by category and name
