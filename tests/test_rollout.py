@@ -188,7 +188,7 @@ def test_no_default_cuts_the_tail_of_the_distribution():
 def test_a_hostile_generation_config_reaches_no_sample(tmp_path):
     folder = tmp_path / "hostile"
     save_student(make_student(), folder)
-    (folder / "generation_config.json").write_text(json.dumps(HOSTILE))
+    (folder / "generation_config.json").write_text(json.dumps(HOSTILE), encoding="utf-8")
     hostile = load_student(folder, device="cpu")
     assert set(hostile.stop_ids) == set(SEVERAL_STOPS)  # the stop tokens are all that is kept
     assert_frequencies(hostile, PROMPTS[0])

@@ -48,7 +48,7 @@ def run(run):
 
 def write_problems(path: str = "data.jsonl", count: int = 3) -> str:
     lines = [json.dumps(asdict(problem)) + "\n" for problem in problems(count)]
-    Path(path).write_text("".join(lines))
+    Path(path).write_text("".join(lines), encoding="utf-8")
     return path
 
 
@@ -116,7 +116,9 @@ def test_help_tells_what_each_option_is_for_and_needs_no_torch():
         "except SystemExit as end: assert end.code == 0\n"
         "assert 'torch' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())
     for words in ("SGPO_TEACHER_KEY", "(default 5)", "(default 2048)", "(default 120)", "p_guide"):
@@ -160,7 +162,9 @@ def test_what_cannot_be_read_is_told_and_not_guessed(run):
     readable = {"id": "a", "question": "Tom has 3 apples and buys 4 apples. How many apples?"}
     readable |= {"answer": "7", "solution": "He has 3+4=<<3+4=7>>7 apples.\n#### 7"}
     other = {"id": "b", "question": "How many?", "answer": "7", "solution": "Seven. #### 7"}
-    Path("data.jsonl").write_text(json.dumps(readable) + "\n" + json.dumps(other) + "\n")
+    Path("data.jsonl").write_text(
+        json.dumps(readable) + "\n" + json.dumps(other) + "\n", encoding="utf-8"
+    )
     status, out, err = run("--source", "solution", "--data", "data.jsonl", "--out", "s.jsonl")
     assert status == 0, err
     assert list(load_strategies("s.jsonl")) == ["a"]
@@ -183,7 +187,7 @@ def test_a_servers_strategies_with_the_summary_and_the_key_from_the_environment(
     assert load_strategies("s.jsonl") == dict.fromkeys(["p0", "p1"], Strategy.parse(STRATEGIES[4]))
     for words in ("kept 2, failed 0, open 0", "median 5", "22 requests", "strategies: s.jsonl"):
         assert words in out
-    assert "sk-very" not in out + err + Path("s.jsonl").read_text()
+    assert "sk-very" not in out + err + Path("s.jsonl").read_text(encoding="utf-8")
 
 
 def test_a_teacher_of_which_nothing_is_kept_is_a_refusal_after_the_summary(run):
@@ -218,7 +222,7 @@ def received(out: str) -> int:
     path, journal = Path(out), Path(out).with_suffix(".replies.jsonl")
     finished = rows(path) if path.exists() else []
     ids = {row["id"] for row in finished}
-    lines = journal.read_text().split("\n")[:-1] if journal.exists() else []
+    lines = journal.read_text(encoding="utf-8").split("\n")[:-1] if journal.exists() else []
     waiting = [row for row in map(json.loads, lines) if row["id"] not in ids]
     return sum(row["requests"] for row in finished) + len(waiting)
 
@@ -234,7 +238,11 @@ def start(server, *more) -> subprocess.Popen:
     asked = ["--source", "teacher", "--teacher", server.url, "--data", "data.jsonl"]
     asked += ["--out", "s.jsonl", "--candidates", "2", "--parallel", "3", *more]
     return subprocess.Popen(
-        [*PROGRAM, *asked], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*PROGRAM, *asked],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
     )
 
 
@@ -298,7 +306,9 @@ def test_ctrl_c_waits_for_the_replies_under_way_and_tells_how_to_go_on():
         assert len(server.questions) == 13 + 3
         command = err.strip().rpartition("go on with: python -m sgpo_mini ")[2]
         words = shlex.split(command)
-        done = subprocess.run([*PROGRAM[:-1], *words], capture_output=True, text=True, timeout=240)
+        done = subprocess.run(
+            [*PROGRAM[:-1], *words], capture_output=True, text=True, timeout=240, encoding="utf-8"
+        )
     assert done.returncode == 0, done.stderr
     assert len(load_strategies("s.jsonl")) == 6 and len(script.given) == 30
 
@@ -398,7 +408,9 @@ def test_measuring_a_file_on_the_problems_that_it_has(run, tmp_path_factory):
         {"id": f"p{i}", "question": "name an even number", "answer": "2"} | fields[i % 2]
         for i in range(6)
     ]
-    Path("data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
+    Path("data.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in asked), encoding="utf-8"
+    )
     status, out, err = run(
         *("--measure", folder, "--data", "data.jsonl", "--samples", 2, "--max-new-tokens", 8),
         *("--limit", 5),
@@ -408,7 +420,7 @@ def test_measuring_a_file_on_the_problems_that_it_has(run, tmp_path_factory):
         assert words in out
     row = {"problem_type": "zeppelin", "approach": "violinist", "steps": ["Add"]}
     Path("s.jsonl").write_text(
-        json.dumps(row | {"id": "p0"}) + "\n" + json.dumps(row | {"id": "p1"})
+        json.dumps(row | {"id": "p0"}) + "\n" + json.dumps(row | {"id": "p1"}), encoding="utf-8"
     )
     status, _, err = run(
         "--measure", folder, "--data", "data.jsonl", "--strategies", "s.jsonl", "--samples", 2
