@@ -23,8 +23,8 @@ from transformers import (
     Qwen2Tokenizer,
 )
 
-from .files import CHECKSUMS, MODEL_FILES, damaged_files, read_json
 from .strategies import autonomous_prompt, guided_prompt
+from .support.files import CHECKSUMS, MODEL_FILES, damaged_files, read_json
 
 TINY_STUDENT = Path(__file__).parent / "mini_gsm" / "tiny_student"
 UNKNOWN_LIMIT = 0.02  # largest share of a text's tokens that a student may not know
