@@ -20,6 +20,7 @@ from .commands.pretrain import add_pretrain
 from .commands.strategies import add_strategies, strategies_command
 from .commands.train import add_train
 from .files import lenient_console
+from .launchers import refuse_several_processes
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         if unknown:
             told = f"there is no option {shlex.join(unknown)}"
             raise ValueError(f"{told} (see {PROGRAM} {arguments[0]} --help)")
+        refuse_several_processes()
         options.run(options)
     except Exception as error:
         if not _is_refusal(error):

@@ -3,7 +3,8 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -69,10 +70,18 @@ class Student:
     def head(self) -> Callable[[Tensor], Tensor]:
         return self.causal_model.get_output_embeddings() if self.plain_head else torch.nn.Identity()
 
-    def autocast(self) -> torch.autocast:
-        """Compute in `compute_dtype`; weights and optimizer stay float32."""
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        """Compute in `compute_dtype`; weights and optimizer stay float32.
+
+        Passes with and without gradient need a context each. torch 2.6 keeps the weights that it
+        has cast, even for a context around this one, and what was cast without gradient gives none.
+        """
         enabled = self.compute_dtype != torch.float32
-        return torch.autocast(self.device.type, self.compute_dtype, enabled=enabled)
+        torch.clear_autocast_cache()
+        with torch.autocast(self.device.type, self.compute_dtype, enabled=enabled):
+            yield
+        torch.clear_autocast_cache()
 
     def hidden_states(self, **inputs) -> tuple[Tensor, object]:
         """(states (B, T, H) for `head`, key-value cache or None) of one forward pass."""

@@ -14,7 +14,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .checkpoints import RunFolder
+from .checks import context_window, refuse_beyond_window
 from .digests import digests_of_problems, digests_of_student
+from .launchers import refuse_several_processes
 from .losses import in_chunks, token_logps
 from .problems import Problem
 from .rollout import chunk_size, micro_batches
@@ -45,11 +47,13 @@ def pretrain(
     for bit, if `examples` is the same stream from its start: one with other examples in the first
     eight batches is refused. Ctrl-C ends the run after the step in progress, with a checkpoint, by
     KeyboardInterrupt. Raises ValueError where the stream ends too early (`itertools.cycle` makes an
-    endless one of a list), and RuntimeError when loss or gradient was not finite five times in a
-    row.
+    endless one of a list) or an example doesn't fit the student's context window, and RuntimeError
+    when loss or gradient was not finite five times in a row.
     """
+    refuse_several_processes()
     examples = iter(examples)
-    first = list(islice(examples, batch_size * BATCHES_SORTED_TOGETHER)) if out else []
+    first = list(islice(examples, batch_size * BATCHES_SORTED_TOGETHER))  # drawn together below
+    refuse_beyond_window(student, first, guided=True, solution="solution")
     examples = chain(first, examples)
 
     def rate(step: int) -> float:
@@ -86,14 +90,17 @@ def warm_up(
     prompt. `micro_batch_tokens` go into one backward pass, 0 for a whole batch: it changes the
     memory used, not the gradient. mini-GSM's student needs no warm-up: its pretraining
     is one. `out`, `resume`, Ctrl-C and losses that are not finite as in `pretrain`. Raises
-    ValueError where there are no problems, or one has no solution, or no strategy when asked for.
+    ValueError where there are no problems, or one has no solution, or no strategy when asked for,
+    or doesn't fit the student's context window.
     """
+    refuse_several_processes()
     if not problems:
         raise ValueError("there are no problems to warm up on")
     for problem in problems:
         if not problem.solution or (with_strategy and not problem.strategy):
             lacks = "strategy" if problem.solution else "solution"
             raise ValueError(f"the problem {problem.id!r} has no {lacks}, and the warm-up needs it")
+    refuse_beyond_window(student, problems, guided=with_strategy, solution="solution")
     examples = [_example(student, p, p.strategy if with_strategy else "") for p in problems]
     a_epoch = math.ceil(len(examples) / batch_size)
 
@@ -230,6 +237,8 @@ def _sorted_batches(
             (_example(student, problem, problem.strategy) for problem in drawn),
             key=lambda row: len(row[0]) + len(row[1]),
         )
+        if sum(map(len, rows[-1])) > (context_window(student) or math.inf):
+            refuse_beyond_window(student, drawn, guided=True, solution="solution")
         batches = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
         random.Random(f"batches {number}").shuffle(batches)
         yield from batches[within if number == first_round else 0 :]

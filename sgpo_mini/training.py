@@ -13,9 +13,12 @@ import torch
 from tqdm import tqdm
 
 from .checkpoints import RunFolder, put_weights, weights_of
+from .checks import RewardError, refuse_beyond_window, try_reward
 from .config import IMITATING, METHODS, Config
+from .diagnostics import Diagnostics
 from .digests import digests_of_problems, digests_of_student
 from .evaluation import evaluate
+from .launchers import refuse_several_processes
 from .methods import Experience, accumulate_gradient, collect
 from .problems import Problem, Reward, numeric_reward
 from .steps import count_step, finishing_steps, gradient_scaler, refuse_failures, take_step
@@ -38,12 +41,19 @@ def train(
 
     With `config.out` the run leaves its log, checkpoints and the trained student there, and with
     `config.resume` it goes on from the newest sound checkpoint, bit for bit. Ctrl-C ends the run
-    after the step in progress, with a checkpoint, by KeyboardInterrupt. Raises ValueError before
-    anything starts where the configuration or a problem can't be used, and RuntimeError when the
-    loss or gradient was not finite five times in a row.
+    after the step in progress, with a checkpoint, by KeyboardInterrupt. One sentence on standard
+    error tells when most completions are cut off, when there is nothing to learn, and when none
+    counts as right although rewards are given.
+
+    Raises ValueError before anything starts where the configuration or a problem can't be used, a
+    text doesn't fit the student's context window, or the reward, which is called once for each
+    problem, gives no finite number. Raises RuntimeError where a launcher started several processes,
+    when the loss or gradient was not finite five times in a row, and when the reward fails on a
+    completion (with a checkpoint of the steps before).
 
     With `config.early_stop` the student ends with the weights that were best on `validation`.
     """
+    refuse_several_processes()
     config.check()
     if not problems:
         raise ValueError("there are no problems to train on")
@@ -51,6 +61,7 @@ def train(
         raise ValueError("early_stop goes by validation accuracy: give validation problems")
     digests = _digests(student, problems, validation, config) if config.out else {}
     problems = _usable(student, problems, config)
+    _try_out(student, problems, validation, config, reward)
     size = config.problems_per_step
     if config.method == "sft":
         size = solutions_per_step(student, problems, config)
@@ -89,13 +100,22 @@ def _train(
 
     # A run that stopped early has nothing more to do when it is resumed.
     steps = range(state["step"], config.steps if not _stops_early(state, config) else 0)
+    diagnostics = Diagnostics()
     bar = tqdm(steps, config.method, config.steps, initial=state["step"], leave=False)
     with bar, finishing_steps(config.out) as interrupted:
         for step in bar:
             begin = time.perf_counter()
             torch.manual_seed(_seed_of(config.seed, step))
             batch = batch_of_step(problems, size, config.seed, step)
-            experience = collect(student, batch, config, reward)
+            try:
+                experience = collect(student, batch, config, reward)
+            except RewardError as error:  # its completion was unlike the one of the trial
+                told = f"step {step + 1}: {error}"
+                if folder:
+                    told += f"; mend the reward and go on with --resume --out {config.out}"
+                if folder and step:
+                    folder.save_checkpoint(step, student, optimizer, scaler, state)
+                raise RuntimeError(told) from error
             sampled = time.perf_counter()
             learnt, finite = _update(student, optimizer, scaler, experience, config)
             timings = _timings(begin, sampled, experience.sampled_tokens, student.device)
@@ -104,7 +124,12 @@ def _train(
             metrics["skipped_steps"] = state["skipped"]
             if validation and config.evaluate_every and (step + 1) % config.evaluate_every == 0:
                 measured = evaluate(
-                    student, validation, max_new_tokens=config.max_new_tokens, reward=reward
+                    student,
+                    validation,
+                    max_new_tokens=config.max_new_tokens,
+                    reward=reward,
+                    right_reward=config.right_reward,
+                    within=diagnostics,
                 )
                 metrics["validation_accuracy"] = measured.accuracy
                 if config.early_stop and measured.accuracy > state["best_accuracy"]:
@@ -115,10 +140,14 @@ def _train(
             bar.set_postfix({name: metrics[name] for name in ("p_auto", "alpha")}, refresh=False)
             state["step"] = step + 1
             stop = bool(interrupted) or _stops_early(state, config)
+            last = stop or step + 1 == config.steps
+            if experience.rewards is not None:  # SFT samples nothing
+                rewards, cut_off = experience.rewards, experience.cut_off
+                any_gradient = metrics["gradient_norm"] != 0
+                diagnostics.after_step(step + 1, rewards, cut_off, any_gradient, config, last)
             if folder:
                 folder.log("metrics", metrics)
                 folder.log("timings", {"step": step + 1, **timings})
-                last = stop or step + 1 == config.steps
                 new_best = state["best_step"] == step + 1  # its weights and the state go together
                 if last or new_best or (step + 1) % config.checkpoint_every == 0:
                     folder.save_checkpoint(step + 1, student, optimizer, scaler, state)
@@ -162,6 +191,24 @@ def _usable(student: Student, problems: Sequence[Problem], config: Config) -> li
     read += [getattr(p, name) for p in problems if imitating]
     refuse_unknown_words(student, read)
     return list(problems)
+
+
+def _try_out(
+    student: Student,
+    problems: Sequence[Problem],
+    validation: Sequence[Problem] | None,
+    config: Config,
+    reward: Reward,
+) -> None:
+    """ValueError where a text is beyond the context window, or the reward fails on a problem."""
+    guided, length = config.group_sizes()[1] > 0, config.max_new_tokens
+    sampled = problems if config.method != "sft" else ()
+    measured = validation if validation and config.evaluate_every else ()
+    refuse_beyond_window(student, sampled, guided=guided, max_new_tokens=length)
+    refuse_beyond_window(student, measured, max_new_tokens=length)
+    if config.method in IMITATING:
+        refuse_beyond_window(student, problems, solution=config.given_solution)
+    try_reward(reward, [*sampled, *measured])
 
 
 def solutions_per_step(student: Student, problems: Sequence[Problem], config: Config) -> int:

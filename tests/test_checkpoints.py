@@ -152,12 +152,12 @@ def test_a_run_killed_again_and_again_equals_an_uninterrupted_one(saved_student,
 
 
 def interrupting_reward(at: int):
-    """A reward that presses Ctrl-C when it is asked for the `at`-th time."""
-    count = iter(range(10**6))
+    """A reward that presses Ctrl-C when it is asked for the `at`-th time, the trial left out."""
+    count = iter(range(-len(problems()), 10**6))
 
     def reward(completion, problem):
         if next(count) == at:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         return even_reward(completion, problem)
 
     return reward

@@ -43,6 +43,16 @@ def math_verify(tmp_path_factory):
         ("0.5", 0),
         ("#### 1/3", 0),
         ("#### nothing that can be read", 0),
+        ("#### ½", 1),
+        ("#### 1⁄2", 1),
+        ("The answer is negative 1/2", 0),
+        ("#### 0.5 million", 0),
+        ("#### 0.5 squared", 0),
+        ("#### 0.5...", 0),
+        ("#### 0.5 ft. 3 in.", 0),
+        ("#### 0.5 1", 0),
+        ("#### 0.5\nHuman: What is 1 + 1?\n#### 2", 1),
+        ("#### 2\nHuman: What is half of 1?\n#### 0.5", 0),
         ("#### 0.5" + "0" * 2000, 0),
     ],
 )
@@ -67,6 +77,15 @@ def test_a_gold_answer_may_carry_a_currency(math_verify):
     for gold in (r"18.90\$", r"\$18.90", "$18.90$"):
         problem = Problem("1", "?", gold)
         assert latex_reward("#### 18.9", problem) == 1 and latex_reward("#### 18.8", problem) == 0
+
+
+@pytest.mark.parametrize(
+    "number", [r"1\,234", r"1\;234", "1\u202f234", "1’234", "１２３４", "1_234", r"$1\ 234$"]
+)
+def test_thousands_are_joined_in_both_answers(math_verify, number):
+    for gold, completion in ((number, "#### 1234"), ("1234", rf"\boxed{{{number}}}")):
+        assert latex_reward(completion, Problem("1", "?", gold)) == 1
+    assert latex_reward(f"#### {number}", Problem("1", "?", "1")) == 0
 
 
 def test_a_gold_answer_that_can_not_be_read_is_an_error(math_verify):

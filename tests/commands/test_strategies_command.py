@@ -1,6 +1,7 @@
 """`python -m sgpo_mini strategies`: every source, stopping and going on, looking and measuring."""
 
 import json
+import os
 import shlex
 import shutil
 import signal
@@ -136,7 +137,7 @@ def test_the_worlds_true_strategies(run):
     for problem in make_problems("validation"):
         assert found[problem.id].text == problem.strategy
     count = len(make_problems("validation"))
-    assert f"kept {count} of {count}" in out and "strategies: new/true.jsonl" in out
+    assert f"kept {count} of {count}" in out and f"strategies: {Path('new/true.jsonl')}" in out
     assert [path.name for path in Path("new").iterdir()] == ["true.jsonl"]
     status, _, err = run("--source", "world", "--out", "new/true.jsonl")
     assert status == 2 and "is there already" in err
@@ -251,7 +252,7 @@ def test_a_killed_run_goes_on_and_asks_nothing_twice():
     with serving(script) as server:
         killed = start(server)
         wait_for(lambda: len(server.questions) == 13 + 3 and received("s.jsonl") == 13)
-        killed.send_signal(signal.SIGKILL)
+        killed.kill()
         killed.communicate(timeout=240)
         assert len(script.given) == 13
         with open("s.replies.jsonl", "ab") as file:
@@ -278,7 +279,7 @@ def test_a_second_run_is_refused_and_the_lock_of_a_killed_one_holds_up_nobody(ru
         status, out, err = run("--source", "solution", "--data", "data.jsonl", "--out", "s.jsonl")
         assert status == 2 and out == ""
         assert f"another run (process {first.pid}) is at work on s.jsonl" in err
-        first.send_signal(signal.SIGKILL)
+        first.kill()
         first.communicate(timeout=240)
         assert Path("s.lock").exists()
         script.released.set()
@@ -288,6 +289,7 @@ def test_a_second_run_is_refused_and_the_lock_of_a_killed_one_holds_up_nobody(ru
     assert len(load_strategies("s.jsonl")) == 3 and not Path("s.lock").exists()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no Ctrl-C to one process")
 def test_ctrl_c_waits_for_the_replies_under_way_and_tells_how_to_go_on():
     write_problems(count=6)
     script = Held(13)
@@ -311,6 +313,7 @@ def test_ctrl_c_waits_for_the_replies_under_way_and_tells_how_to_go_on():
     assert len(load_strategies("s.jsonl")) == 6 and len(script.given) == 30
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no Ctrl-C to one process")
 def test_a_second_ctrl_c_does_not_wait_for_a_silent_server():
     write_problems()
     script = Held(4)

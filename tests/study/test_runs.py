@@ -5,7 +5,6 @@ The runs are of a student that guesses (quick_student.py), on one split and for 
 
 import json
 import math
-import os
 import re
 import shutil
 import signal
@@ -262,6 +261,14 @@ def test_a_run_that_fails_is_named_with_what_it_said(configs, tmp_path):
     assert list((tmp_path / "runs").glob("*/messages.txt"))
 
 
+def test_what_a_run_tells_of_its_troubles_is_passed_on_while_it_works(configs, tmp_path, capsys):
+    short = {"sgpo": replace(configs["sgpo"], max_new_tokens=1, steps=2)}
+    compare(short, (0,), tmp_path, ("validation",))
+    told = [line for line in capsys.readouterr().err.splitlines() if "sgpo_mini: " in line]
+    cut = "100% of the completions were cut off at max_new_tokens=1 and earned 0"
+    assert len([line for line in told if cut in line and line.endswith(" [sgpo-0]")]) == 1
+
+
 def wait_for(condition, what: str) -> None:
     end = time.monotonic() + 120
     while not condition():
@@ -281,7 +288,7 @@ def test_ctrl_c_saves_and_the_same_call_goes_on(compared, configs, tmp_path):
 
     def press():
         wait_for(lambda: has_lines(log), "the log")
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
     pressing = threading.Thread(target=press)
     pressing.start()
@@ -341,11 +348,14 @@ def test_workers_stop_and_save_when_their_parent_is_killed(compared, configs, tm
     with subprocess.Popen(
         [sys.executable, "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
         stderr=subprocess.DEVNULL,
-     encoding="utf-8") as process:  # fmt: skip
-        process.stdin.write(script)
-        process.stdin.close()
-        wait_for(lambda: has_lines(log), "the log")
-        process.kill()
+        encoding="utf-8",
+    ) as process:  # fmt: skip
+        try:
+            process.stdin.write(script)
+            process.stdin.close()
+            wait_for(lambda: has_lines(log), "the log")
+        finally:
+            process.kill()  # leaving the block waits for its end
     saved = tmp_path / "sgpo-0" / "checkpoints"
     wait_for(lambda: list(saved.glob("step-*")), "a checkpoint")
     time.sleep(1)
