@@ -192,6 +192,57 @@ def test_other_splits_or_another_student_are_refused(copied, configs, student):
         Path(student, "model.safetensors").write_bytes(weights)
 
 
+@pytest.mark.parametrize("part", ["finished", "stopped on the way"])
+def test_a_file_of_the_student_that_changed_is_named(copied, configs, student, part):
+    if part != "finished":
+        for name in ("grpo-1", "sgpo-1"):
+            (copied / name / "evaluated.json").unlink()
+    for name in ("tokenizer_config.json", "config.json"):
+        path = Path(student, name)
+        kept = path.read_bytes()
+        try:
+            path.write_bytes(kept + b" ")
+            with pytest.raises(ValueError, match=rf"settings \(student's {re.escape(name)}\)"):
+                compare(configs, (1,), copied, SPLITS)
+        finally:
+            path.write_bytes(kept)
+
+
+def test_finished_runs_of_a_version_without_digests_are_taken(copied, configs, monkeypatch):
+    for run in copied.iterdir():
+        evaluated = json.loads((run / "evaluated.json").read_bytes())
+        del evaluated["digests"]
+        (run / "evaluated.json").write_text(json.dumps(evaluated), encoding="utf-8")
+    monkeypatch.setattr(subprocess, "Popen", None)  # no process is started
+    compare(configs, (0, 1), copied, SPLITS)
+
+
+@pytest.mark.parametrize("name", ["evaluated.json", "config.json"])
+@pytest.mark.parametrize("content", ["", '{"asked": {"conf'])
+def test_a_cut_file_of_a_run_is_named_with_what_to_do(copied, configs, name, content):
+    if name == "config.json":
+        (copied / "sgpo-1" / "evaluated.json").unlink()
+    (copied / "sgpo-1" / name).write_text(content, encoding="utf-8")
+    told = rf"sgpo-1.{name} is (empty|cut short or damaged): remove .*sgpo-1, and the same call"
+    with pytest.raises(ValueError, match=told):
+        compare(configs, (1,), copied, SPLITS)
+
+
+def test_one_comparison_at_a_time_in_a_folder(copied, configs):
+    """The second is refused before it starts a process; the lock goes with the first."""
+    said = []
+
+    def second(folder):
+        try:
+            compare(configs, (0, 1), copied, SPLITS)
+        except ValueError as error:
+            said.append(str(error))
+
+    compare(configs, (0, 1), copied, SPLITS, when_done=second)
+    assert len(said) == 5 and all("another run" in told and "at work" in told for told in said)
+    assert not (copied / "compare.lock").exists()
+
+
 def test_what_is_impossible_is_refused_before_anything_starts(configs, tmp_path):
     for change, told in (({"steps": -1}, "steps must be"), ({"learning_rate": 0.0}, "above 0")):
         with pytest.raises(ValueError, match=told):
