@@ -22,12 +22,14 @@ class Config:
     """Everything that a run depends on. The defaults are the paper's, where it gives a value.
 
     `student`, `data`, `strategies`, `lora_rank` and `gradient_checkpointing` say what was loaded
-    before `train` is called; it takes these as it finds them.
+    before `train` is called; it takes these as it finds them. So do `chat_template_kwargs`, which a
+    run keeps as the student has them.
     """
 
     student: str = "tiny"
     data: str = "mini-gsm"
     strategies: str = ""
+    chat_template_kwargs: dict | None = None  # such as {"enable_thinking": False}
     only_with_strategies: bool = False  # the problems that have none are left out, not refused
     method: str = "sgpo"
     steps: int = 100

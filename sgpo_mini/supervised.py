@@ -57,6 +57,7 @@ def pretrain(
 
     settings = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     settings["first_example"] = [text for p in first for text in (p.question, p.solution)]
+    settings |= _template_settings(student)
     folder = RunFolder.open(out, settings, resume)
     return _fit(student, batches, steps, rate, (0.9, 0.98), folder, resume, "pretraining")
 
@@ -104,6 +105,7 @@ def warm_up(
         "seed": seed,
         "with_strategy": with_strategy,
     }
+    settings |= _template_settings(student)
     folder = RunFolder.open(out, settings, resume)
     return _fit(
         student, batches, epochs * a_epoch, lambda step: learning_rate, (0.9, 0.999), folder,
@@ -204,6 +206,11 @@ def _accumulate_sft_gradient(
         scaler.scale(loss).backward()
         total += loss.item()
     return total
+
+
+def _template_settings(student: Student) -> dict:
+    settings = student.chat_template_kwargs
+    return {"chat_template_kwargs": settings} if settings else {}
 
 
 def _example(student: Student, problem: Problem, strategy: str) -> Example:

@@ -51,6 +51,8 @@ def train(
         raise ValueError("there are no problems to train on")
     if config.early_stop and not validation:
         raise ValueError("early_stop goes by validation accuracy: give validation problems")
+    if not (config.chat_template_kwargs or {}).items() <= student.chat_template_kwargs.items():
+        raise ValueError("the student has other chat_template_kwargs: give them to load_student")
     problems = _usable(student, problems, config)
     size = config.problems_per_step
     if config.method == "sft":
@@ -64,6 +66,7 @@ def train(
     scaler = gradient_scaler(student)
     settings = asdict(config)
     del settings["resume"]
+    settings["chat_template_kwargs"] = student.chat_template_kwargs or None
     folder = RunFolder.open(config.out, settings, config.resume, may_differ=("steps", "out"))
     state = {"step": 0, "skipped": 0, "skipped_in_a_row": 0, "best_step": 0, "best_accuracy": -1.0}
     if config.resume:

@@ -30,12 +30,12 @@ def problems_of(data: str, split: str, strategies: str, latex: bool | None = Non
     return with_strategies(problems, load_strategies(strategies)) if strategies else problems
 
 
-def student_of(name: str, lora_rank: int = 0, gradient_checkpointing: bool = False):
-    """The student that --student names; ValueError where there is none."""
+def student_of(name: str, **settings):
+    """The student that --student names, loaded with settings; ValueError where there is none."""
     from ..student import load_student
 
     quiet_loading()
-    return load_student(name, lora_rank=lora_rank, gradient_checkpointing=gradient_checkpointing)
+    return load_student(name, **settings)
 
 
 def quiet_loading() -> None:
