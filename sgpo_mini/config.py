@@ -21,13 +21,20 @@ IMITATING = ("sft", "luffy", "hpt")  # they need a given solution of every probl
 class Config:
     """Everything that a run depends on. The defaults are the paper's, where it gives a value.
 
-    `student`, `data`, `strategies`, `lora_rank` and `gradient_checkpointing` say what was loaded
-    before `train` is called; it takes these as it finds them. So do `chat_template_kwargs`, which a
-    run keeps as the student has them.
+    `student`, `data`, its columns, `strategies`, `lora_rank` and `gradient_checkpointing` say what
+    was loaded before `train` is called; it takes these as it finds them. So do
+    `chat_template_kwargs`, which a run keeps as the student has them.
+
+    A completion is right when its reward is at least `right_reward`: set it where your reward gives
+    a right completion something else than 1 or more. What is right counts in p_auto and p_guide,
+    can be distilled, decides HPT's gate and is the accuracy on validation; the advantages are of
+    the rewards themselves.
     """
 
     student: str = "tiny"
     data: str = "mini-gsm"
+    question_column: str = ""  # of a file; empty: as load_problems finds it
+    answer_column: str = ""
     strategies: str = ""
     chat_template_kwargs: dict | None = None  # such as {"enable_thinking": False}
     only_with_strategies: bool = False  # the problems that have none are left out, not refused
@@ -38,6 +45,7 @@ class Config:
     guided_rollouts: int = 4  # G2
     max_new_tokens: int = 256
     temperature: float = 1.0
+    right_reward: float = 1.0  # from this reward on a completion is right: p_auto, p_guide, C
     autonomous_grpo: bool = True
     clip_low: float = 0.2  # with one update a batch the ratio is 1 and the clip does nothing
     clip_high: float = 0.28
@@ -55,8 +63,6 @@ class Config:
     given_solution: str = "expert_solution"  # or "solution": what sft, luffy and hpt are given
     hpt_gate: int = 0  # HPT: at most so many right rollouts, and the given solution is learnt
     sft_tokens_per_step: int = 0  # 0: as many solutions as the other methods sample
-    wrong_strategies: float = 0.0  # control: this share of the problems has another family's
-    contentless_strategies: bool = False  # control: strategies of equal length that say nothing
     learning_rate: float = 1e-6
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
@@ -88,8 +94,8 @@ class Config:
         at_least |= dict.fromkeys(("steps", "problems_per_step"), 1)
         at_least |= dict.fromkeys(("max_new_tokens", "updates_per_batch", "checkpoint_every"), 1)
         at_least |= {"autonomous_rollouts": 2, "guided_rollouts": int(self.method == "sgpo")}
-        at_least |= {"wrong_strategies": 0}
         above_zero = ("temperature", "learning_rate", "max_grad_norm", "gamma", "delta")
+        above_zero += ("right_reward",)  # a completion that was cut off earns 0, and is not right
         for name in (*at_least, *above_zero, "clip_low", "clip_high"):
             value = getattr(self, name)
             if value is None and name in ("delta", "fixed_alpha"):
@@ -98,16 +104,10 @@ class Config:
             if not (possible and math.isfinite(value)):
                 limit = f"at least {at_least[name]}" if name in at_least else "above 0"
                 raise ValueError(f"{name} must be {limit} and finite, not {value}")
-        if self.wrong_strategies > 1:
-            raise ValueError(f"wrong_strategies is a share, at most 1, not {self.wrong_strategies}")
         if not self.autonomous_grpo and (not self.strategy_distillation or self.method != "sgpo"):
             raise ValueError("without autonomous_grpo and strategy distillation nothing is learnt")
         if self.sft_on_target and self.reverse_kl:
             raise ValueError("sft_on_target takes the place of the KL: leave reverse_kl out")
-        if self.wrong_strategies and self.contentless_strategies:
-            raise ValueError("strategies are either wrong or contentless: choose one control")
-        if (self.wrong_strategies or self.contentless_strategies) and not self.group_sizes()[1]:
-            raise ValueError(f"{self.method} reads no strategies, so it has no control of them")
         if self.early_stop and not self.evaluate_every:
             raise ValueError("early_stop goes by validation accuracy: set evaluate_every too")
 

@@ -6,6 +6,7 @@ rollouts can be drawn from a model is found by trying it with a few tokens, not 
 
 import json
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -13,6 +14,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
+
+from .files import CHECKSUMS, MODEL_FILES, damaged_files, read_json
 
 _LORA_TARGETS = "all-linear"  # every linear layer but the LM head
 
@@ -29,6 +32,31 @@ def load_weights(source: str, dtype: torch.dtype) -> PreTrainedModel:
     if missing := sorted(loading["missing_keys"]):
         raise ValueError(f"the weights lack {len(missing)} tensors, such as {missing[0]}")
     return model
+
+
+def check_files(folder: Path) -> None:
+    """Raise ValueError, naming the file, where one is cut short or is not as it was saved."""
+    copy = "take a fresh copy of it"
+    for path in (folder / name for name in MODEL_FILES if name.endswith(".json")):
+        if path.is_file():
+            read_json(path, copy)
+    if (folder / CHECKSUMS).is_file() and (damaged := damaged_files(folder)):
+        raise ValueError(
+            f"{folder / damaged[0]} is missing or not as it was saved: {copy}, or remove "
+            f"{CHECKSUMS} if it was changed on purpose"
+        )
+
+
+@torch.no_grad()
+def own_memory(model: PreTrainedModel) -> None:
+    """Copy the weights that lie in the memory map of their file.
+
+    Such a file can't be deleted or replaced on Windows, and what is written into it changes the
+    model.
+    """
+    for tensor in chain(model.parameters(), model.buffers()):
+        if tensor.device.type == "cpu":
+            tensor.data = tensor.data.clone()
 
 
 def base_of_adapter(folder: Path) -> str:

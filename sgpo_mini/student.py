@@ -2,7 +2,8 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,10 +31,12 @@ from .chat import (
 from .loading import (
     add_lora,
     base_of_adapter,
+    check_files,
     checkpoint_gradients,
     head_is_plain,
     load_adapter,
     load_weights,
+    own_memory,
     reason_of,
     refuse_unservable,
     without_dropout,
@@ -67,6 +70,7 @@ class Student:
     plain_head: bool  # the logits are the LM head of the last hidden state, and nothing more
     compute_dtype: torch.dtype = torch.float32
     gradient_checkpointing: bool = False
+    sources: tuple[str, ...] = ()  # loaded from: folder or NAME@COMMIT of the Hub; then the base's
 
     @property
     def device(self) -> torch.device:
@@ -87,10 +91,18 @@ class Student:
     def head(self) -> Callable[[Tensor], Tensor]:
         return self.causal_model.get_output_embeddings() if self.plain_head else torch.nn.Identity()
 
-    def autocast(self) -> torch.autocast:
-        """Compute in `compute_dtype`; weights and optimizer stay float32."""
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        """Compute in `compute_dtype`; weights and optimizer stay float32.
+
+        Passes with and without gradient need a context each. torch 2.6 keeps the weights that it
+        has cast, even for a context around this one, and what was cast without gradient gives none.
+        """
         enabled = self.compute_dtype != torch.float32
-        return torch.autocast(self.device.type, self.compute_dtype, enabled=enabled)
+        torch.clear_autocast_cache()
+        with torch.autocast(self.device.type, self.compute_dtype, enabled=enabled):
+            yield
+        torch.clear_autocast_cache()
 
     def hidden_states(self, **inputs) -> tuple[Tensor, object]:
         """(states (B, T, H) for `head`, key-value cache or None) of one forward pass."""
@@ -146,6 +158,7 @@ def load_student(
     has_adapter = (path / "adapter_config.json").is_file()
     base = read = source
     try:
+        check_files(path)
         base = base_of_adapter(path) if has_adapter else source
         tokenizer_here = not has_adapter or (path / "tokenizer_config.json").is_file()
         read = source if tokenizer_here else base
@@ -173,6 +186,7 @@ def load_student(
             student.model = add_lora(model, lora_rank)
         without_dropout(student.model)
         student.model.to(device).eval()
+        own_memory(student.model)
         with student.autocast():
             student.plain_head = head_is_plain(model, student.stop_ids[0])
             refuse_unservable(model, student.hidden_states, student.pad_id)
@@ -184,6 +198,9 @@ def load_student(
         raise ValueError(
             f"{str(name)!r} ({kind}) can't be used as a student: {reason_of(error)}"
         ) from error
+    commit = getattr(model.config, "_commit_hash", None)
+    names = (source, base) if has_adapter else (source,)
+    student.sources = tuple(n if Path(n).is_dir() else f"{n}@{commit}" for n in names)
     return student
 
 

@@ -10,7 +10,6 @@ from small_world import (
     copy_of,
     even_reward,
     pretrained_student,
-    problem,
     problems,
     same_weights,
     weights_of,
@@ -20,7 +19,6 @@ from sgpo_mini import methods
 from sgpo_mini.checkpoints import read_rows
 from sgpo_mini.methods import accumulate_gradient, collect
 from sgpo_mini.rollout import given_rollouts, score
-from sgpo_mini.strategy_sources.controls import with_control, wrong_strategies
 from sgpo_mini.training import solutions_per_step, train
 
 torch.set_num_threads(1)
@@ -343,47 +341,3 @@ def test_problems_of_weight_zero_have_no_target(student):
     experience = experience_of(student, settings, reward=lambda text, q: float(next(rewards[q.id])))
     assert experience.alpha[:2].tolist() == [0, 0] and (experience.alpha[2:] > 0).all()
     assert experience.targets.rows.tolist() == [2, 3]
-
-
-# Controls
-
-
-def of_families(count: int = 40):
-    return [
-        replace(problem(n, f"strategy of {n % 4}"), family=f"family {n % 4}") for n in range(count)
-    ]
-
-
-@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0])
-def test_the_share_of_problems_with_another_familys_strategy_is_as_asked(share):
-    before = of_families()
-    after = wrong_strategies(before, share, seed=1)
-    changed = [(a, b) for a, b in zip(before, after, strict=True) if a != b]
-    assert len(changed) == share * 40
-    of_family = {p.strategy: p.family for p in before}
-    for a, b in changed:
-        assert replace(b, strategy=a.strategy) == a and of_family[b.strategy] != a.family
-    assert after == wrong_strategies(before, share, seed=1)
-    if 0 < share:
-        assert after != wrong_strategies(before, share, seed=2)
-
-
-def test_the_contentless_control_says_nothing_at_the_same_length():
-    text = "Problem type: x y\nApproach: a b c\nSteps:\n- do this"
-    (after,) = with_control([problem(1, text)], config(contentless_strategies=True))
-    assert [len(line.split()) for line in after.strategy.split("\n")] == [4, 4, 1, 3]
-    assert "Problem type:" in after.strategy and "do this" not in after.strategy
-
-
-def test_training_reads_the_controls_strategies(student, monkeypatch):
-    asked, real = [], methods.sample
-
-    def recording(student, prompts, sizes, **settings):
-        asked.extend(student.tokenizer.decode(prompt) for prompt in prompts)
-        return real(student, prompts, sizes, **settings)
-
-    monkeypatch.setattr(methods, "sample", recording)
-    settings = config(contentless_strategies=True, steps=1)
-    train(student, problems(4), settings, reward=even_reward)
-    assert any("Strategy" in text for text in asked)
-    assert not any("two divides" in text for text in asked)

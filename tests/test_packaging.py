@@ -38,15 +38,25 @@ TOP_LEVEL = {
 FORBIDDEN = {"trl", "vllm", "bitsandbytes", "torchao", "unsloth", "verl", "deepspeed"}
 # Each of these is required by a declared one.
 # Extras that nothing here needs, so that nothing here pins them, and what they bring.
-OPTIONAL = {"math": "math_verify"}
-BROUGHT_ALONG = {"numpy", "huggingface_hub", "safetensors", "tokenizers"}
+OPTIONAL = {"math": "math_verify", "scale": "trl"}
+BROUGHT_ALONG = {"accelerate", "numpy", "huggingface_hub", "safetensors", "tokenizers"}
+
+PAGES = [
+    path.relative_to(ROOT).as_posix()
+    for path in [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(PACKAGE.rglob("*.md"))]
+]
 
 
 def git_files(*options):
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
     listed = subprocess.run(
-        ["git", "ls-files", "-z", *options], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "-z", *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        encoding="utf-8",
     )
     return sorted(name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file())
 
@@ -95,7 +105,11 @@ def imports(tree):
 
 def fresh_python(code, *arguments):
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        encoding="utf-8",
     )
 
 
@@ -128,6 +142,18 @@ def test_ranges_admit_the_tested_versions_and_end_before_the_next_major():
         assert any(part.operator == ">=" for part in requirement.specifier), requirement
 
 
+def test_the_oldest_versions_tested_are_the_lower_bounds():
+    listed = subprocess.run(
+        [sys.executable, ".ci/oldest.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    oldest = pins(listed.stdout.splitlines())
+    base = {Requirement(line).name for line in PYPROJECT["project"]["dependencies"]}
+    assert set(oldest) == base | {"pytest", "nbval"}
+    for requirement in declared():
+        bounds = [part.version for part in requirement.specifier if part.operator == ">="]
+        assert [oldest.get(requirement.name, bounds[0])] == bounds
+
+
 def test_installed_versions_lie_in_the_ranges():
     for requirement in declared():
         try:
@@ -141,9 +167,9 @@ def test_no_forbidden_dependency():
     named = {requirement.name for requirement in declared()} | set(requirements_txt())
     imported = {
         module.split(".")[0]
-        for tree in module_trees().values()
+        for name, tree in module_trees().items()
         for module, level in imports(tree)
-        if not level
+        if not level and (module.split(".")[0], name.split("/")[1]) != ("trl", "scale")
     }
     assert not FORBIDDEN & (named | imported)
 
@@ -185,9 +211,10 @@ def test_public_module_is_an_attribute(name):
 
 def test_no_public_name_hides_a_module():
     modules = {path.stem for path in PACKAGE.glob("*.py")}
-    modules |= {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert set(sgpo_mini._PUBLIC) <= modules
-    assert not modules & set(sgpo_mini.__all__)
+    wings = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    inside = {f"{path.parent.name}.{path.stem}" for path in PACKAGE.glob("*/*.py")}
+    assert set(sgpo_mini._PUBLIC) <= modules | wings | inside
+    assert not (modules | wings) & set(sgpo_mini.__all__)
 
 
 def test_unknown_name_is_an_attribute_error():
@@ -255,6 +282,66 @@ def test_ci_runs_the_test_command_of_the_readme():
     assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
+def test_readme_fits_one_sitting():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
+
+
+def test_layout_in_the_readme_names_every_file_and_wing():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.split("\n## Layout\n")[1].split("\n## ")[0]
+    first = [row.split("|")[1] for row in section.splitlines() if row.startswith("| ")]
+    named = re.findall(r"`([\w/.]+)`", " ".join(first))
+    wings = {f"{path.name}/" for path in PACKAGE.iterdir() if any(path.glob("*.py"))}
+    assert sorted(named) == sorted({p.name for p in PACKAGE.glob("*.py")} | wings | {"results/"})
+
+
+def without_code(path):
+    return re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def anchors(path):
+    """What a link to a heading of a Markdown file ends in, by GitHub's rule."""
+    headings = re.findall(r"^#+ (.*)", without_code(path), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in headings}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_of_the_pages_lead_to_files_and_headings(name):
+    path = ROOT / name
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(path)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, heading = target.partition("#")
+        leads_to = (path.parent / file).resolve() if file else path
+        assert leads_to.exists() and leads_to.is_relative_to(ROOT), target
+        assert not heading or heading in anchors(leads_to), target
+
+
+def test_links_of_the_notebooks_lead_to_headings_of_the_pages():
+    links = [
+        (path.name, path.parent / file, heading)
+        for path in (ROOT / "notebooks").glob("*.ipynb")
+        for file, heading in re.findall(r"\]\(([^)\s#]+\.md)#([^)\s]+)\)", path.read_text("utf-8"))
+    ]
+    assert links
+    for name, page, heading in links:
+        assert heading in anchors(page), (name, heading)
+
+
+def test_ci_runs_the_tests_with_the_oldest_versions_and_on_other_systems():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    commands = {
+        (system, step["run"])
+        for job in workflow["jobs"].values()
+        for system in job.get("strategy", {}).get("matrix", {}).get("os", [job["runs-on"]])
+        for step in job["steps"]
+        if "run" in step
+    }
+    expected = {("ubuntu-latest", ".ci/run"), ("ubuntu-latest", ".ci/run oldest")}
+    expected |= {(f"{name}-latest", "python -m pytest tests/") for name in ("windows", "macos")}
+    assert expected <= commands
+
+
 def test_wheel_holds_the_whole_package(tmp_path):
     pytest.importorskip("setuptools", minversion="77.0.3", reason="builds with setuptools")
     # From a copy: a build inside the checkout would leave folders there.
@@ -270,6 +357,7 @@ def test_wheel_holds_the_whole_package(tmp_path):
         capture_output=True,
         text=True,
         timeout=300,
+        encoding="utf-8",
     )
     assert built.returncode == 0, built.stdout + built.stderr
     (wheel,) = tmp_path.glob("sgpo_mini-*.whl")

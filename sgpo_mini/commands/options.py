@@ -16,7 +16,12 @@ SETTINGS = {
     "what is trained, and on what": {
         "student": "tiny (the shipped one), a folder, or a model's name on the Hub",
         "data": "mini-gsm (generated story problems), gsm8k (from the folder that SGPO_GSM8K_DIR "
-        "names, else from the Hub), or a FILE.jsonl with question and answer on each line",
+        "names, else from the Hub), or a FILE with a question and an answer in each row (.jsonl, "
+        ".json with a list, .csv, .tsv or .parquet)",
+        "question_column": "the FILE's column with the questions (default: question, problem or "
+        "prompt, the first that there is)",
+        "answer_column": "the FILE's column with the answers, or with solutions that end in #### "
+        "ANSWER or \\boxed{ANSWER} (default: answer, ground_truth or solution)",
         "strategies": "JSONL file with a strategy for each problem id; takes the place of the "
         "strategies that the problems bring along",
         "chat_template_kwargs": "settings of the student's chat template as a JSON object, such as "
@@ -59,10 +64,6 @@ SETTINGS = {
         "sft_tokens_per_step": "solution tokens that sft learns in a step; 0: as many solutions as "
         "the other methods sample",
     },
-    "controls": {
-        "wrong_strategies": "share of the problems that get another family's strategy",
-        "contentless_strategies": "strategies of equal length that say nothing",
-    },
     "optimizer and memory": {
         "learning_rate": "AdamW's learning rate",
         "weight_decay": "AdamW's weight decay",
@@ -83,6 +84,7 @@ SETTINGS = {
     },
 }
 METAVARS = {"data": "NAME|FILE", "strategies": "FILE", "out": "FOLDER", "seeds": "N|N-N"}
+METAVARS |= {"question_column": "NAME", "answer_column": "NAME"}
 METAVARS |= {"report": "FOLDER", "inspect": "FILE", "measure": "STUDENT", "teacher": "URL|NAME"}
 METAVARS |= {
     "chat_template_kwargs": "JSON",

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import torch
 
+from ..checkpoints import save_with_checksums
 from ..evaluation import Evaluation, confidence_interval, evaluate
+from ..files import write_whole
 from ..strategies import INSTRUCTION, autonomous_prompt, guided_prompt
-from ..student import Student, new_student, save_student
+from ..student import Student, new_student
 from ..supervised import pretrain
 from .stories import CLAUSES
 from .world import (
@@ -28,7 +30,7 @@ SAMPLES = 16  # a problem, when a family's difficulty is measured
 STEPS_OF_TRAINING = 200  # with evaluation, what fits into the main job's six minutes
 
 # What the tiny student is trained with by each method, chosen on `validation` from the same number
-# of tries for each (`results/settings.json`, README "Settings").
+# of tries for each (`results/settings.json`, explained in `results/world.md`).
 SETTINGS = {
     "sgpo": {"learning_rate": 2e-4, "delta": 4.0},
     "grpo": {"learning_rate": 1.5e-4},
@@ -121,10 +123,10 @@ def _mean_and_interval(evaluation: Evaluation, families: set[str]) -> list[float
 def save_tiny_student(student: Student, folder: str | Path, seed: int, steps: int) -> dict:
     """Save the student with its measurements (`measured.json`) and a model card."""
     measured = measure_tiny_student(student)
-    save_student(student, folder)
+    save_with_checksums(student, folder)
     folder = Path(folder)
-    (folder / "measured.json").write_text(json.dumps(measured, indent=1) + "\n")
-    (folder / "README.md").write_text(_model_card(student, measured, seed, steps))
+    write_whole(folder / "measured.json", json.dumps(measured, indent=1) + "\n")
+    write_whole(folder / "README.md", _model_card(student, measured, seed, steps))
     return measured
 
 
@@ -146,17 +148,17 @@ library_name: transformers
 
 A Qwen2-architecture model of {parameters:,} parameters ({LAYERS} layers of width {WIDTH},
 {len(student.tokenizer)} tokens: words and whole numbers) for the generated story problems of
-mini-GSM, and for nothing else.
+mini-GSM. It is of no use for any other text.
 
-Made from nothing by `{command}`: {steps:,} steps of {BATCH_SIZE} examples.
-{PRACTICE_SHARE:.0%} of them tell a random chain of clauses, with a strategy drawn from all that its
-units allow and a solution that follows it. The others tell the stories of the `train` families.
-Half of these carry such a strategy too; the rest carry none, and their solution follows a plan
-drawn in the same way. So the student can carry out any strategy, and is unsure which one a story
-needs. Two families are the exception, "sure and wrong": unguided, they are always solved by the
-same wrong plan.
+Pretrained from scratch by `{command}`: {steps:,} steps of {BATCH_SIZE} examples.
+{PRACTICE_SHARE:.0%} of the examples tell a random chain of clauses. Their strategy is drawn from
+all that the units allow, and their solution follows it. The other examples tell stories of the
+`train` families. Half of these have such a strategy too; the rest have none, and their solution
+follows a plan drawn in the same way. So the student can follow any strategy, but does not know
+which one a story needs. Two families, labelled `sure and wrong`, are different: without a strategy,
+their solution always follows the same wrong plan.
 
-Measured on `validation` (95 % intervals over problems; the two "sure and wrong" families left out):
+Accuracy on `validation` (95 % intervals over problems, without the two `sure and wrong` families):
 
 - guided by the true strategy, greedy: {guided:.3f} ({guided_low:.3f} to {guided_high:.3f})
 - unguided, {SAMPLES} samples a problem: {unguided:.3f} ({unguided_low:.3f} to {unguided_high:.3f})
@@ -165,5 +167,5 @@ Measured on `validation` (95 % intervals over problems; the two "sure and wrong"
 | --- | --- | --- |
 {families}
 
-It loads with plain `AutoModelForCausalLM.from_pretrained` and `AutoTokenizer.from_pretrained`.
+Load it with `AutoModelForCausalLM.from_pretrained` and `AutoTokenizer.from_pretrained`.
 """

@@ -1,20 +1,15 @@
 """Do strategies help a student? Its accuracy with them, without, and with two controls."""
 
-import random
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from ..checks import refuse_beyond_window, try_reward
+from ..diagnostics import Diagnostics
 from ..evaluation import Evaluation, confidence_interval, evaluate, paired_difference
 from ..problems import Problem, Reward, numeric_reward
 from ..strategies import require_strategies
 from ..student import Student
-
-# What the contentless text is made of. Every student knows these words: they are in every prompt.
-FILLER = ("the", "problem", "step", "by", "step", "and", "the", "answer")
-
-_LABEL = re.compile(r"(?i)\s*(?:problem type:|approach:|steps:|[-*•])?")
-_WORD = re.compile(r"\w+|[^\w\s]")  # marks too: to a word-level tokenizer they are tokens
+from .controls import contentless_strategies, shuffled
 
 
 @dataclass(frozen=True)
@@ -73,6 +68,7 @@ def measure_strategies(
     temperature: float = 1.0,
     max_new_tokens: int = 256,
     reward: Reward = numeric_reward,
+    right_reward: float = 1.0,
     batch_size: int = 128,
     seed: int = 0,
     progress: bool = False,
@@ -84,7 +80,8 @@ def measure_strategies(
     `samples` completions a problem and prompt, at the rollouts' temperature 1 by default; all four
     are on the same problems, so the gains are paired. With `progress` bars are shown.
 
-    Raises ValueError where a problem has no strategy, or all have the same.
+    Raises ValueError before anything is sampled where a problem has no strategy or all have the
+    same, and as `evaluate` does.
     """
     problems = list(problems)
     require_strategies(problems)
@@ -92,8 +89,13 @@ def measure_strategies(
         "unguided": problems,
         "guided": problems,
         "shuffled": shuffled(problems, seed),
-        "contentless": [replace(p, strategy=contentless(p.strategy)) for p in problems],
+        "contentless": contentless_strategies(problems),
     }
+    for name, asked in prompts.items():
+        guided = name != "unguided"
+        refuse_beyond_window(student, asked, guided=guided, max_new_tokens=max_new_tokens)
+    try_reward(reward, problems)
+    diagnostics = Diagnostics()
     return StrategyMeasure(
         **{
             name: evaluate(
@@ -104,53 +106,12 @@ def measure_strategies(
                 temperature=temperature,
                 max_new_tokens=max_new_tokens,
                 reward=reward,
+                right_reward=right_reward,
                 batch_size=batch_size,
                 seed=seed,
                 progress=name if progress else None,
+                within=diagnostics,
             )
             for name, asked in prompts.items()
         }
     )
-
-
-def shuffled(problems: Sequence[Problem], seed: int = 0) -> list[Problem]:
-    """The problems, each with a strategy that differs from its own, drawn from another family.
-
-    A problem without a family counts as a family of its own. Raises ValueError where there is no
-    other strategy to give.
-    """
-    generator = random.Random(seed)
-
-    def differs(other: Problem, problem: Problem) -> bool:
-        same_family = problem.family and other.family == problem.family
-        return not same_family and other.strategy != problem.strategy
-
-    given = []
-    for problem in problems:
-        # Most draws fit; looking at all pairs of a big data set would take minutes.
-        drawn = generator.choices(problems, k=20)
-        other = next((other for other in drawn if differs(other, problem)), None)
-        if other is None:
-            others = [other for other in problems if differs(other, problem)]
-            if not others:
-                raise ValueError(
-                    f"no other family has a strategy that differs from that of {problem.id!r}, so "
-                    "there is no control; measure on problems of several kinds"
-                )
-            other = generator.choice(others)
-        given.append(replace(problem, strategy=other.strategy))
-    return given
-
-
-def contentless(strategy: str) -> str:
-    """A text of the same form that says nothing: every word but the labels is replaced by filler.
-
-    The number of lines, and of words and marks, stays: so does, about, that of tokens.
-    """
-    lines = []
-    for line in strategy.split("\n"):
-        label = _LABEL.match(line)[0]
-        words = len(_WORD.findall(line[len(label) :]))
-        filler = [FILLER[index % len(FILLER)] for index in range(words)]
-        lines.append(" ".join([*([label] if label else []), *filler]))
-    return "\n".join(lines)

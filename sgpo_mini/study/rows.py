@@ -17,6 +17,7 @@ class Row:
     group: str  # "baseline", "ablation" or "control": which figure it is drawn in
     about: str
     settings: dict[str, Any]
+    control: str = ""  # a name in strategy_sources.controls.CONTROLS
 
 
 def _baseline(about: str, method: str, **settings) -> Row:
@@ -27,8 +28,8 @@ def _ablation(about: str, **settings) -> Row:
     return Row("ablation", about, {"method": "sgpo", **settings})
 
 
-def _control(about: str, method: str = "sgpo", **settings) -> Row:
-    return Row("control", about, {"method": method, **settings})
+def _control(about: str, control: str) -> Row:
+    return Row("control", about, {"method": "sgpo"}, control)
 
 
 _OWN = {"given_solution": "solution"}
@@ -54,16 +55,16 @@ ROWS = {
     ),
     "reverse-kl": _ablation("KL(unguided ‖ guided)", reverse_kl=True),
     "sft-on-target": _ablation("SFT on the guided trajectories in place of KL", sft_on_target=True),
-    "shuffled": _control("every strategy is another family's", wrong_strategies=1.0),
-    "contentless": _control("strategies of equal length that say nothing",
-                            contentless_strategies=True),
-    "wrong-25": _control("another family's strategy for 25 % of the problems",
-                         wrong_strategies=0.25),
-    "wrong-50": _control("another family's strategy for 50 % of the problems",
-                         wrong_strategies=0.5),
-    "grpo-8": _control("GRPO with 8 rollouts: what is left of SGPO where C is empty", "grpo",
-                       guided_rollouts=0),
-}  # fmt: skip
+    "shuffled": _control("every strategy is another family's", "shuffled"),
+    "contentless": _control("strategies of equal length that say nothing", "contentless"),
+    "wrong-25": _control("another family's strategy for 25 % of the problems", "wrong-25"),
+    "wrong-50": _control("another family's strategy for 50 % of the problems", "wrong-50"),
+    "grpo-8": Row(
+        "control",
+        "GRPO with 8 rollouts: what is left of SGPO where C is empty",
+        {"method": "grpo", "guided_rollouts": 0},
+    ),
+}
 
 
 def config_of(name: str, student: str = "tiny", steps: int | None = None) -> Config:

@@ -235,8 +235,8 @@ def test_the_table_of_splits_can_be_quoted_and_is_the_one_in_the_results():
     assert f"| `test` | 420 | 21 | `{CHECKSUMS['test']}` |" in table
     assert f"| `composed` | 320 | 4 | `{CHECKSUMS['composed']}` |" in table
     assert len(table.splitlines()) == 2 + len(SPLITS)
-    results = Path(__file__).parents[2] / "sgpo_mini" / "results" / "README.md"
-    assert table in results.read_text(encoding="utf-8")
+    page = Path(__file__).parents[2] / "sgpo_mini" / "results" / "world.md"
+    assert table in page.read_text(encoding="utf-8")
 
 
 def test_problems_and_stream_do_not_depend_on_the_hash_seed():
@@ -251,7 +251,12 @@ print(json.dumps([{s: checksum(s) for s in SPLITS}, hashlib.sha256(text.encode()
     other = "12" if os.environ.get("PYTHONHASHSEED") == "11" else "11"
     environment = os.environ | {"PYTHONHASHSEED": other}
     output = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        encoding="utf-8",
     ).stdout
     assert json.loads(output) == [CHECKSUMS, STREAM_CHECKSUM]
 
