@@ -65,6 +65,7 @@ def pretrain(
 
     settings = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     settings["first_example"] = [text for p in first[:1] for text in (p.question, p.solution)]
+    settings |= _template_settings(student)
     digests = digests_of_problems(first, strategies=True, name="examples")
     digests |= digests_of_student(student.sources)
     with RunFolder.open(out, settings, resume, digests) as folder:
@@ -117,6 +118,7 @@ def warm_up(
         "seed": seed,
         "with_strategy": with_strategy,
     }
+    settings |= _template_settings(student)
     digests = digests_of_problems(problems, strategies=with_strategy)
     digests |= digests_of_student(student.sources)
     with RunFolder.open(out, settings, resume, digests) as folder:
@@ -214,6 +216,11 @@ def _accumulate_sft_gradient(
         scaler.scale(loss).backward()
         total += loss.item()
     return total
+
+
+def _template_settings(student: Student) -> dict:
+    settings = student.chat_template_kwargs
+    return {"chat_template_kwargs": settings} if settings else {}
 
 
 def _example(student: Student, problem: Problem, strategy: str) -> Example:

@@ -59,6 +59,8 @@ def train(
         raise ValueError("there are no problems to train on")
     if config.early_stop and not validation:
         raise ValueError("early_stop goes by validation accuracy: give validation problems")
+    if not (config.chat_template_kwargs or {}).items() <= student.chat_template_kwargs.items():
+        raise ValueError("the student has other chat_template_kwargs: give them to load_student")
     digests = _digests(student, problems, validation, config) if config.out else {}
     problems = _usable(student, problems, config)
     _try_out(student, problems, validation, config, reward)
@@ -69,6 +71,7 @@ def train(
         torch.set_num_threads(config.threads)
     settings = asdict(config)
     del settings["resume"]
+    settings["chat_template_kwargs"] = student.chat_template_kwargs or None
     may_differ = ("steps", "out")
     with RunFolder.open(config.out, settings, config.resume, digests, may_differ) as folder:
         return _train(student, problems, size, config, reward, validation, folder)

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from .inputs import COLUMNS, is_file, problems_of, set_threads, student_of
-from .options import MAX_NEW_TOKENS, SETTINGS, SPLIT_HELP, add_option, number, whole
+from .options import MAX_NEW_TOKENS, SETTINGS, SPLIT_HELP, add_option, json_object, number, whole
 
 
 def evaluate_command(options: argparse.Namespace) -> None:
@@ -43,7 +43,7 @@ def evaluate_command(options: argparse.Namespace) -> None:
         if without < len(problems):
             told = f"unguided alone: {without} of {len(problems)} problems have no strategy"
             print(told, file=sys.stderr)
-    student = student_of(options.student)
+    student = student_of(options.student, chat_template_kwargs=options.chat_template_kwargs)
     texts = (f"{p.question}\n{p.strategy if True in prompts else ''}" for p in problems)
     refuse_unknown_words(student, texts)
     longest = settings_for(options.data, "").get("max_new_tokens", MAX_NEW_TOKENS)
@@ -106,6 +106,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=evaluate_command)
     about = SETTINGS["what is trained, and on what"]
     add_option(parser, "student", "tiny", about["student"])
+    add_option(parser, "chat_template_kwargs", None, about["chat_template_kwargs"], json_object)
     more = "; or, from the Hub, math500 (needs the extra math), amc23 or aime24"
     add_option(parser, "data", "mini-gsm", about["data"] + more)
     told = "the answers of the FILE are LaTeX (needs the extra math)"

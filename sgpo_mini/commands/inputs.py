@@ -55,12 +55,12 @@ def is_file(data: str) -> bool:
     return data.lower().endswith(FILE_ENDINGS)
 
 
-def student_of(name: str, lora_rank: int = 0, gradient_checkpointing: bool = False):
-    """The student that --student names; ValueError where there is none."""
+def student_of(name: str, **settings):
+    """The student that --student names, loaded with settings; ValueError where there is none."""
     from ..student import load_student
 
     quiet_loading()
-    return load_student(name, lora_rank=lora_rank, gradient_checkpointing=gradient_checkpointing)
+    return load_student(name, **settings)
 
 
 def quiet_loading() -> None:

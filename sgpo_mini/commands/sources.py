@@ -62,7 +62,12 @@ def _ask_teacher(options: argparse.Namespace, problems: list) -> None:
     quiet_loading()
     found = extract_strategies(
         problems,
-        open_teacher(options.teacher, options.teacher_model, timeout=options.timeout),
+        open_teacher(
+            options.teacher,
+            options.teacher_model,
+            timeout=options.timeout,
+            chat_template_kwargs=options.chat_template_kwargs,
+        ),
         options.out,
         candidates=options.candidates,
         parallel=options.parallel,
