@@ -22,7 +22,9 @@ print(sgpo_mini.__file__, bool(changed))
 OWN_DOMAIN = """
 from sgpo_mini import Config, Problem, Strategy, evaluate, new_student, train
 strategy = Strategy("sum", "add the two", ("Add both numbers",)).text
-problems = [Problem(str(n), f"What is {n} and 1 ?", str(n + 1), strategy=strategy) for n in range(4)]
+problems = [
+    Problem(str(n), f"What is {n} and 1 ?", str(n + 1), strategy=strategy) for n in range(4)
+]
 student = new_student([p.question for p in problems] + [strategy, "#### 1 2 3 4"], 1, 32)
 config = Config(steps=2, problems_per_step=2, learning_rate=1e-3, max_new_tokens=8, threads=1)
 train(student, problems, config)
