@@ -19,10 +19,12 @@ class LocalTeacher:
 
     most_parallel = 1
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, chat_template_kwargs: dict | None = None) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            self.student = load_student(name, device="cpu")
+            self.student = load_student(
+                name, device="cpu", chat_template_kwargs=chat_template_kwargs
+            )
         except ValueError as error:
             raise ValueError(f"the teacher can't be loaded: {error}") from error
         self.student.compute_dtype = compute_dtype(device)
@@ -45,7 +47,7 @@ class LocalTeacher:
         pause(0)
         config = self.student.causal_model.config.get_text_config()
         longest = getattr(config, "max_position_embeddings", None) or 2**31
-        ids = [self._ids(prompt) for prompt in prompts]
+        ids = [self.student.message_ids(prompt, "\n\n") for prompt in prompts]
         too_long = next((place for place, prompt in enumerate(ids) if len(prompt) >= longest), None)
         yield from self._sample(ids[:too_long], longest, temperature, max_new_tokens, seed)
         if too_long is not None:
@@ -75,10 +77,3 @@ class LocalTeacher:
         cuts = drawn.truncated.tolist()
         for prompt, text, length, cut in zip(ids, drawn.texts, lengths, cuts, strict=True):
             yield Reply(text, len(prompt) + length, cut)
-
-    def _ids(self, prompt: Prompt) -> list[int]:
-        tokenizer = self.student.tokenizer
-        if not tokenizer.chat_template:
-            return tokenizer("\n\n".join(m["content"] for m in prompt) + "\n\n")["input_ids"]
-        text = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
-        return tokenizer(text, add_special_tokens=False)["input_ids"]

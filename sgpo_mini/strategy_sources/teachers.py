@@ -5,11 +5,18 @@ from .server_teacher import ServerTeacher
 from .teacher_protocol import Teacher
 
 
-def open_teacher(name: str, model: str = "", *, timeout: float = 120.0) -> Teacher:
+def open_teacher(
+    name: str,
+    model: str = "",
+    *,
+    timeout: float = 120.0,
+    chat_template_kwargs: dict | None = None,
+) -> Teacher:
     """The teacher with this name: the URL of a server, a folder, or a model's name on the Hub.
 
     `model` is the name under which the server knows the model. `timeout` is how many seconds the
-    server may be silent. Raises ValueError if there is no such teacher or an argument is invalid.
+    server may be silent. `chat_template_kwargs` are passed to a local model's chat template. Raises
+    ValueError if there is no such teacher or an argument is invalid.
     """
     if name.startswith(("http://", "https://")):
         return ServerTeacher(name, model, timeout=timeout)
@@ -20,4 +27,4 @@ def open_teacher(name: str, model: str = "", *, timeout: float = 120.0) -> Teach
             f"--teacher-model names a model on a server, but the teacher {name!r} is not a URL; "
             "leave --teacher-model out"
         )
-    return LocalTeacher(name)
+    return LocalTeacher(name, chat_template_kwargs)
