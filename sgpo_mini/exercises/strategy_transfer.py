@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
+from ..mini_gsm.plans import fitting_plans, true_plan
+from ..mini_gsm.reading import read_quantities
 from ..mini_gsm.strategy_use import NOT_FITTING, OTHER_QUANTITIES, OWN, SIGNS, whose_plan
-from ..mini_gsm.world import FAMILIES, fitting_plans, make_problems, read_quantities, true_plan
+from ..mini_gsm.world import FAMILIES, make_problems
 from .checking import Wrong, answer_of, exercise, shortened
 
 _WORDS = {OWN: "own", OTHER_QUANTITIES: "other quantities", NOT_FITTING: "not fitting"}
