@@ -20,7 +20,8 @@ from transformers import (
     Qwen2Tokenizer,
 )
 
-from .chat import (
+from .strategies import autonomous_prompt, guided_prompt
+from .support.chat import (
     Messages,
     message_ids,
     refuse_larger_than_embedding,
@@ -28,7 +29,7 @@ from .chat import (
     stop_and_pad,
     template_settings,
 )
-from .loading import (
+from .support.loading import (
     add_lora,
     base_of_adapter,
     check_files,
@@ -41,7 +42,6 @@ from .loading import (
     refuse_unservable,
     without_dropout,
 )
-from .strategies import autonomous_prompt, guided_prompt
 
 TINY_STUDENT = Path(__file__).parent / "mini_gsm" / "tiny_student"
 UNKNOWN_LIMIT = 0.02  # largest share of a text's tokens that a student may not know

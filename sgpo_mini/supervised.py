@@ -14,14 +14,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .checkpoints import RunFolder
-from .checks import context_window, refuse_beyond_window
-from .digests import digests_of_problems, digests_of_student
-from .launchers import refuse_several_processes
 from .losses import in_chunks, token_logps
 from .problems import Problem
 from .rollout import chunk_size, micro_batches
-from .steps import count_step, finishing_steps, gradient_scaler, refuse_failures, take_step
 from .student import Student
+from .support.checks import context_window, refuse_beyond_window
+from .support.digests import digests_of_problems, digests_of_student
+from .support.launchers import refuse_several_processes
+from .support.steps import count_step, finishing_steps, gradient_scaler, refuse_failures, take_step
 
 Example = tuple[list[int], list[int]]  # token ids of prompt and completion
 

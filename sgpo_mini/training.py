@@ -13,18 +13,18 @@ import torch
 from tqdm import tqdm
 
 from .checkpoints import RunFolder, put_weights, weights_of
-from .checks import RewardError, refuse_beyond_window, try_reward
 from .config import IMITATING, METHODS, Config
-from .diagnostics import Diagnostics
-from .digests import digests_of_problems, digests_of_student
 from .evaluation import evaluate
-from .launchers import refuse_several_processes
 from .methods import Experience, accumulate_gradient, collect
 from .problems import Problem, Reward, numeric_reward
-from .steps import count_step, finishing_steps, gradient_scaler, refuse_failures, take_step
 from .strategies import having_strategies, require_strategies
 from .student import Student, refuse_unknown_words
 from .supervised import pretrain, warm_up
+from .support.checks import RewardError, refuse_beyond_window, try_reward
+from .support.diagnostics import Diagnostics
+from .support.digests import digests_of_problems, digests_of_student
+from .support.launchers import refuse_several_processes
+from .support.steps import count_step, finishing_steps, gradient_scaler, refuse_failures, take_step
 
 __all__ = ["METHODS", "Config", "pretrain", "train", "warm_up"]
 

@@ -11,14 +11,14 @@ from .options import MAX_NEW_TOKENS, SETTINGS, SPLIT_HELP, add_option, json_obje
 def evaluate_command(options: argparse.Namespace) -> None:
     """Measure the student with one prompt or both, and keep every completion."""
     from ..benchmarks import BENCHMARKS
-    from ..checks import refuse_beyond_window, try_reward
-    from ..diagnostics import Diagnostics
     from ..evaluation import evaluate
-    from ..latex import latex_reward
     from ..mini_gsm.pretraining import settings_for
     from ..problems import numeric_reward
     from ..strategies import require_strategies
     from ..student import refuse_unknown_words
+    from ..support.checks import refuse_beyond_window, try_reward
+    from ..support.diagnostics import Diagnostics
+    from ..support.latex import latex_reward
 
     if options.samples > 1 and options.temperature == 0:
         raise ValueError("several samples a problem need a temperature above 0 (--temperature 1)")

@@ -16,10 +16,10 @@ SOURCES = {
 
 def make_strategies(options: argparse.Namespace) -> None:
     """Make a store from the source that --source names."""
-    from ..files import locked
     from ..problems import load_gsm8k
     from ..strategies import Strategy
     from ..strategy_sources import worked_solutions
+    from ..support.files import locked
 
     source, data, split = options.source, options.data or "mini-gsm", options.split or "train"
     options.out = options.out or f"runs/strategies-{source}.jsonl"

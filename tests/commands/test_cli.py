@@ -197,7 +197,7 @@ def own_files() -> None:
     names = {"id": "id", "question": "task", "answer": "goal", "solution": "solution"}
     rows = [asdict(problem) for problem in problems(4)]
     rows = [{new: row[name] for name, new in names.items()} for row in rows]
-    Path("my.json").write_text(json.dumps(rows))
+    Path("my.json").write_text(json.dumps(rows), encoding="utf-8")
     Dataset.from_list(rows).to_parquet("my.PARQUET")
     Dataset.from_list(rows).to_csv("my.csv")
 
@@ -232,7 +232,7 @@ def test_a_command_reads_its_problems_from_columns(run, even_student, own_files,
     status, _, err = run(*asked, *OWN_COLUMNS)
     assert status == 0, err
     if words[0] == "train":
-        saved = json.loads(Path("run/config.json").read_text())
+        saved = json.loads(Path("run/config.json").read_text(encoding="utf-8"))
         assert (saved["question_column"], saved["answer_column"]) == ("task", "goal")
     if words[0] == "evaluate":
         rows = read_rows("runs/evaluation/unguided.jsonl")
