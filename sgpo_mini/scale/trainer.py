@@ -148,7 +148,9 @@ class SGPOTrainer(TwoGroupTrainer):
 
 
 def _check_data(dataset, needs_answer: bool) -> None:
-    columns = getattr(dataset, "column_names", None) or []
+    columns = getattr(dataset, "column_names", None)
+    if columns is None:  # a stream need not know its columns
+        return
     needed = ["prompt", "strategy", *(["answer"] if needs_answer else [])]
     if missing := [name for name in needed if name not in columns]:
         raise ValueError(
