@@ -1,10 +1,15 @@
 """The command line: `python -m sgpo_mini [train | evaluate | pretrain | strategies | compare]`.
 
-A refusal is one sentence on standard error and exit status 2; Ctrl-C exits with 130. Modules are
-imported where they are used, in the commands too, so that `--help` need not wait for torch.
+A refusal is one sentence on standard error and exit status 2; Ctrl-C exits with 130. What is a
+refusal and what a bug goes by the error's class. OSError, RuntimeError and ValueError are what this
+package refuses with. A class that an installed library defines, and the bare Exception of
+tokenizers, are a library's refusal of a user's file, of the network or of the memory. All else
+(TypeError, KeyError, AttributeError, …) is a bug and keeps its traceback. Modules are imported
+where they are used, in the commands too, so that `--help` need not wait for torch.
 """
 
 import argparse
+import errno
 import shlex
 import sys
 from pathlib import Path
@@ -14,6 +19,8 @@ from .commands.options import PROGRAM, add_option, whole
 from .commands.pretrain import add_pretrain
 from .commands.strategies import add_strategies, strategies_command
 from .commands.train import add_train
+from .files import lenient_console
+from .launchers import refuse_several_processes
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,20 +29,45 @@ def main(arguments: list[str] | None = None) -> int:
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
         arguments = ["compare", *arguments]  # the main job
     options = None
+    lenient_console()
     try:
         options, unknown = _parser(arguments[0]).parse_known_args(arguments)
         if unknown:
             told = f"there is no option {shlex.join(unknown)}"
             raise ValueError(f"{told} (see {PROGRAM} {arguments[0]} --help)")
+        refuse_several_processes()
         options.run(options)
-    except (OSError, RuntimeError, ValueError) as error:
-        sentence = " ".join(str(error).split()) or type(error).__name__
-        print(f"sgpo_mini: {sentence}", file=sys.stderr)
+    except Exception as error:
+        if not _is_refusal(error):
+            raise
+        print(f"sgpo_mini: {_in_one_sentence(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"\nsgpo_mini: {_after_a_stop(arguments, options)}", file=sys.stderr)
         return 130
     return 0
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether an error is for the user: raised on purpose, by this package or by a library."""
+    if isinstance(error, (OSError, RuntimeError, ValueError, MemoryError)):
+        return not isinstance(error, RecursionError)
+    home = type(error).__module__.partition(".")[0]
+    return type(error) is Exception or home not in {*sys.stdlib_module_names, "sgpo_mini"}
+
+
+def _in_one_sentence(error: Exception) -> str:
+    said = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return (
+            "there is not enough memory: take fewer at a time (--micro-batch-tokens, --batch-size, "
+            f"--problems-per-step), or --gradient-checkpointing ({said})"
+        )
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename} can't be read or written ({error.strerror})"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+        return f"a file can't be written ({error.strerror}): make room, then try again"
+    return said
 
 
 def _after_a_stop(arguments: list[str], options: argparse.Namespace | None) -> str:

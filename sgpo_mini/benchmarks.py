@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from .answers import gold_answer
 from .latex import latex_reward, reads_as_latex
-from .problems import Problem, Reward, extract_answer, numeric_reward
+from .problems import Problem, Reward, numeric_reward
 
-INSTEAD = "give its problems as a FILE.jsonl with question and answer on each line"
+INSTEAD = "give its problems as a file with question and answer (--data FILE)"
 
 
 @dataclass(frozen=True)
@@ -38,19 +39,19 @@ def load_benchmark(name: str) -> list[Problem]:
     if name not in BENCHMARKS:
         raise ValueError(f"there is no benchmark {name!r}; choose one of {', '.join(BENCHMARKS)}")
     benchmark = BENCHMARKS[name]
-    readable = reads_as_latex if benchmark.latex else lambda text: extract_answer(text) is not None
     if benchmark.latex:
-        readable("1")  # a missing package is told before the Hub is asked
+        reads_as_latex("1")  # a missing package is told before the Hub is asked
     problems = []
     for number, row in enumerate(_rows(benchmark), start=1):
         where = f"{benchmark.repository} ({benchmark.split}), row {number}"
         question = _field(row, ("problem", "question"), where)
         answer = _field(row, ("answer",), where)
-        stated = answer if benchmark.latex else f"#### {answer}"
-        if not readable(stated):
+        # What the reward will read: a number in canonical form, LaTeX as it is written.
+        gold = gold_answer(answer) if not benchmark.latex else reads_as_latex(answer) and answer
+        if not gold:
             raise ValueError(f"{where}: 'answer' is {answer[:80]!r}, which can't be read")
         solution = str(row.get("solution") or "")
-        problems.append(Problem(f"{name}-{number:03d}", question, answer, solution))
+        problems.append(Problem(f"{name}-{number:03d}", question, gold, solution))
     if not problems:
         raise ValueError(f"{benchmark.repository} ({benchmark.split}) has no rows; {INSTEAD}")
     return problems

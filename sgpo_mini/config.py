@@ -21,12 +21,19 @@ IMITATING = ("sft", "luffy", "hpt")  # they need a given solution of every probl
 class Config:
     """Everything that a run depends on. The defaults are the paper's, where it gives a value.
 
-    `student`, `data`, `strategies`, `lora_rank` and `gradient_checkpointing` say what was loaded
-    before `train` is called; it takes these as it finds them.
+    `student`, `data`, its columns, `strategies`, `lora_rank` and `gradient_checkpointing` say what
+    was loaded before `train` is called; it takes these as it finds them.
+
+    A completion is right when its reward is at least `right_reward`: set it where your reward gives
+    a right completion something else than 1 or more. What is right counts in p_auto and p_guide,
+    can be distilled, decides HPT's gate and is the accuracy on validation; the advantages are of
+    the rewards themselves.
     """
 
     student: str = "tiny"
     data: str = "mini-gsm"
+    question_column: str = ""  # of a file; empty: as load_problems finds it
+    answer_column: str = ""
     strategies: str = ""
     only_with_strategies: bool = False  # the problems that have none are left out, not refused
     method: str = "sgpo"
@@ -36,6 +43,7 @@ class Config:
     guided_rollouts: int = 4  # G2
     max_new_tokens: int = 256
     temperature: float = 1.0
+    right_reward: float = 1.0  # from this reward on a completion is right: p_auto, p_guide, C
     autonomous_grpo: bool = True
     clip_low: float = 0.2  # with one update a batch the ratio is 1 and the clip does nothing
     clip_high: float = 0.28
@@ -85,6 +93,7 @@ class Config:
         at_least |= dict.fromkeys(("max_new_tokens", "updates_per_batch", "checkpoint_every"), 1)
         at_least |= {"autonomous_rollouts": 2, "guided_rollouts": int(self.method == "sgpo")}
         above_zero = ("temperature", "learning_rate", "max_grad_norm", "gamma", "delta")
+        above_zero += ("right_reward",)  # a completion that was cut off earns 0, and is not right
         for name in (*at_least, *above_zero, "clip_low", "clip_high"):
             value = getattr(self, name)
             if value is None and name in ("delta", "fixed_alpha"):

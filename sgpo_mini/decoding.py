@@ -2,9 +2,11 @@
 
 The reference is transformers' `generate` (`tests/plain_decoding.py`): the same tokens come out of
 both, greedy and sampled. This loop does less. Keys and values are written into memory that is set
-aside once, and a completion that has ended is no longer computed, where `generate` goes on with all
-rows until the longest is done.
+aside a block of tokens at a time, and a completion that has ended is no longer computed and gives
+its memory back, where `generate` goes on with all rows until the longest is done.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -18,6 +20,9 @@ from .student import Student
 
 # Taking rows out copies the keys and values of those that stay: it waits until so many have ended.
 _ENDED_SHARE = 1 / 8
+# Room for so many tokens is set aside at a time, or for a quarter of what is there if that is more:
+# every growth copies what is there.
+_BLOCK = 64
 
 
 @torch.inference_mode()
@@ -43,31 +48,31 @@ def decode(
     Both tensors are of inference mode: autograd takes a clone of them, and not the tensors.
     """
     reserve(cache, rows, max_new_tokens)
-    prompt_length = mask.shape[1]
-    mask = torch.cat([mask[rows], mask.new_ones(len(rows), max_new_tokens)], dim=1)
-    position = mask[:, :prompt_length].sum(dim=1, keepdim=True) - 1  # (B, 1), of the token read
+    mask, length = mask[rows], mask.shape[1]  # of what the next token is drawn from
+    position = mask.sum(dim=1, keepdim=True) - 1  # (B, 1), of the token read
     stops = torch.tensor(student.stop_ids, device=last.device)
     # A row of random numbers for every completion: which others are computed beside it, and until
-    # when, changes none of its draws.
+    # when, changes none of its draws. Nothing else is as long as the limit from the start.
     uniform = torch.rand(len(rows), max_new_tokens, device=last.device)
-    tokens = torch.full((len(rows), max_new_tokens), student.pad_id, device=last.device)
-    entropies = torch.zeros(tokens.shape, device=last.device)
+    steps = []  # (the completions computed, their tokens, the entropies), (n,) each
     going = torch.arange(len(rows), device=last.device)  # the completions still computed
     ended = torch.zeros(len(rows), dtype=torch.bool, device=last.device)  # those of them that ended
-    token, length = last[rows], 0
-    while length < max_new_tokens and not ended.all():
+    token = last[rows]
+    while len(steps) < max_new_tokens and not ended.all():
+        if length > mask.shape[1]:
+            mask = pad(mask, (0, _BLOCK), value=1)
         states, _ = student.hidden_states(
             input_ids=token.unsqueeze(1),
-            attention_mask=mask[:, : prompt_length + length],
+            attention_mask=mask[:, :length],
             position_ids=position,
             past_key_values=cache,
             use_cache=True,
         )
-        numbers = uniform[going, length].split(rows_at_once)
+        numbers = uniform[going, len(steps)].split(rows_at_once)
         parts = zip(states[:, -1].split(rows_at_once), numbers, strict=True)
         drawn = [_next(student, *part, temperature, top_p) for part in parts]
-        token, entropies[going, length] = (torch.cat(part) for part in zip(*drawn, strict=True))
-        tokens[going, length] = token
+        token, entropy = (torch.cat(part) for part in zip(*drawn, strict=True))
+        steps.append((going, token, entropy))
         ended |= torch.isin(token, stops)
         position, length = position + 1, length + 1
         if ended.sum() > _ENDED_SHARE * len(going):
@@ -75,7 +80,11 @@ def decode(
             cache.batch_select_indices(stay)
             going, token, position = going[stay], token[stay], position[stay]
             mask, ended = mask[stay], ended[stay]
-    return tokens[:, :length], entropies[:, :length]
+    tokens = torch.full((len(rows), len(steps)), student.pad_id, device=last.device)
+    entropies = torch.zeros(tokens.shape, device=last.device)
+    for step, (going, token, entropy) in enumerate(steps):
+        tokens[going, step], entropies[going, step] = token, entropy
+    return tokens, entropies
 
 
 def _next(
@@ -114,35 +123,52 @@ def draw(logits: Tensor, uniform: Tensor, top_p: float = 1.0) -> Tensor:
 
 
 def reserve(cache: Cache, rows: Tensor, room: int) -> None:
-    """Repeat a cache of P prompts for their completions, `rows` (B,), with room for new tokens."""
+    """Repeat a cache of P prompts for their completions, `rows` (B,), of at most `room` tokens."""
     for index, layer in enumerate(cache.layers):
-        if type(layer) is DynamicLayer:
-            cache.layers[index] = _ReservedLayer(layer, rows, room)
+        if type(layer) is DynamicLayer and layer.is_initialized:
+            cache.layers[index] = _GrowingLayer(layer, rows, room)
         else:  # a sliding window is short, and keeps its own books
             layer.batch_select_indices(rows)
 
 
-class _ReservedLayer(DynamicLayer):
-    """Keys and values (B, heads, length, D) in memory for `room` more, written in place."""
+class _GrowingLayer(DynamicLayer):
+    """Keys and values (B, heads, length, D), written in place in memory with room for more.
+
+    The room grows with the completions, up to `room` tokens: most end long before.
+    """
 
     def __init__(self, layer: DynamicLayer, rows: Tensor, room: int):
         super().__init__()
         self.is_initialized = True
         self.dtype, self.device = layer.keys.dtype, layer.keys.device
+        self.stores = [layer.keys, layer.values]
+        length = layer.keys.shape[-2]
+        self.limit = length + room
+        self._view(length)
         # Room is made in the few prompts, so that the many rows are copied once.
-        self.stores = [pad(states, (0, 0, 0, room))[rows] for states in (layer.keys, layer.values)]
-        self._view(layer.keys.shape[-2])
+        self._replace(lambda store: pad(store, (0, 0, 0, min(_BLOCK, room)))[rows])
 
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs):
         begin, end = self.keys.shape[-2], self.keys.shape[-2] + key_states.shape[-2]
+        size = self.stores[0].shape[-2]
+        if end > size:
+            block = min(max(_BLOCK, size // 4), self.limit - size)
+            self._replace(lambda store: pad(store, (0, 0, 0, block)))
         for store, new in zip(self.stores, (key_states, value_states), strict=True):
             store[:, :, begin:end] = new
         self._view(end)
         return self.keys, self.values
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        self.stores = [store[indices] for store in self.stores]
-        self._view(self.keys.shape[-2])
+        self._replace(lambda store: store[indices])
+
+    def _replace(self, change: Callable[[Tensor], Tensor]) -> None:
+        """Put the keys into other memory, then the values: only one of them is there twice."""
+        length = self.keys.shape[-2]
+        self.keys = self.values = None  # they are views, and would keep the old memory
+        for place in range(2):
+            self.stores[place] = change(self.stores[place])
+        self._view(length)
 
     def _view(self, length: int) -> None:
         self.keys, self.values = (store[:, :, :length] for store in self.stores)

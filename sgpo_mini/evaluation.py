@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from .checks import refuse_beyond_window, try_reward
+from .diagnostics import Diagnostics
 from .problems import Problem, Reward, numeric_reward
 from .rollout import rewards_of, sample
 from .student import Student
@@ -42,6 +44,11 @@ class Evaluation:
     def accuracy(self) -> float:
         return avg_at_k(self.correct)
 
+    @property
+    def cut_off(self) -> float:
+        """The share of the completions that the length limit cut off."""
+        return avg_at_k(self.truncated)
+
     def by_family(self) -> dict[str, list[float]]:
         """The problems' accuracies, family by family."""
         families: dict[str, list[float]] = {}
@@ -71,16 +78,23 @@ def evaluate(
     top_p: float = 1.0,
     max_new_tokens: int = 256,
     reward: Reward = numeric_reward,
+    right_reward: float = 1.0,
     batch_size: int = 128,
     seed: int = 0,
     progress: str | None = None,
+    within: Diagnostics | None = None,
 ) -> Evaluation:
     """Let the student answer each problem `samples` times, guided by its strategy or not.
 
     Temperature 0 is greedy, whatever `top_p` is. `batch_size` counts completions. A completion is
-    right when its reward is 1 and the length limit did not cut it off. Torch's random state is left
-    as it was. With `progress` a bar of that name is shown. Raises ValueError where there is nothing
-    to answer, a guided problem has no strategy, or a setting is impossible.
+    right when its reward is at least `right_reward` and the length limit did not cut it off; one
+    sentence on standard error says where it cut off most, or where no reward is so high. Torch's
+    random state is left as it was. With `progress` a bar of that name is shown.
+
+    Raises ValueError before anything is sampled where there is nothing to answer, a guided problem
+    has no strategy, a setting is impossible, a prompt and `max_new_tokens` don't fit the student's
+    context window, or the reward, which is called once for each problem, gives no finite number.
+    `within` belongs to a run that has checked the last two, and tells each kind of trouble once.
     """
     if not problems:
         raise ValueError("there are no problems to evaluate on")
@@ -91,6 +105,8 @@ def evaluate(
             "temperature must be at least 0, top_p above 0 and at most 1, not "
             f"{temperature} and {top_p}"
         )
+    if not right_reward > 0:
+        raise ValueError(f"right_reward must be above 0, not {right_reward}: cut off earns 0")
     if temperature == 0 and samples > 1:
         raise ValueError("several samples a problem need a temperature above 0")
     if guided and (without := [p.id for p in problems if not p.strategy.strip()]):
@@ -98,11 +114,17 @@ def evaluate(
             f"guided evaluation: {len(without)} problems, such as {without[0]!r}, have no "
             "strategy; give a file with theirs (--strategies FILE)"
         )
+    if within is None:
+        refuse_beyond_window(student, problems, guided=guided, max_new_tokens=max_new_tokens)
+        try_reward(reward, problems)
+        within = Diagnostics()
+    name = progress or ("guided" if guided else "unguided")
     prompts = [student.prompt_ids(p.question, p.strategy if guided else "") for p in problems]
     # Prompts of like length go together, so that little is computed on padding.
     order = sorted(range(len(problems)), key=lambda index: len(prompts[index]))
     size = max(batch_size // samples, 1)
     texts, right, cut = ([()] * len(problems) for _ in range(3))
+    highest = 0.0
     bar = tqdm(total=len(problems), desc=progress, disable=progress is None, leave=False)
     devices = [student.device] if student.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
@@ -118,14 +140,21 @@ def evaluate(
                 top_p=top_p,
             )
             answered = [problems[index] for index in chosen]
-            right_now = (rewards_of(rollouts, answered, reward) == 1.0).tolist()  # (P, k)
+            rewards = rewards_of(rollouts, answered, reward)  # (P, k)
+            right_now, highest = (
+                (rewards >= right_reward).tolist(),
+                max(highest, rewards.max().item()),
+            )
             for place, index in enumerate(chosen):
                 group = slice(place * samples, (place + 1) * samples)
                 texts[index] = tuple(rollouts.texts[group])
                 right[index] = tuple(right_now[place])
                 cut[index] = tuple(rollouts.truncated[group].tolist())
             bar.update(len(chosen))
+            answers, done = sum(map(len, cut)), start + size >= len(order)
+            within.answering(name, sum(map(sum, cut)), answers, max_new_tokens, done)
     bar.close()
+    within.answered(name, sum(map(sum, right)), highest, right_reward)
     return Evaluation(tuple(problems), tuple(texts), tuple(right), tuple(cut), guided)
 
 

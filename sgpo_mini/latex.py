@@ -16,7 +16,8 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
-from .problems import HEDGES, Problem, last_statement
+from .answers import HEDGES, NUMBER_WORDS, last_statement, plain_characters
+from .problems import Problem
 
 MISSING = "LaTeX answers need the package math-verify: pip install math-verify"
 SECONDS = 10  # for an answer to be read and compared; nearly all need less than one
@@ -26,15 +27,17 @@ _MARKUP = [
     (re.compile(pattern), new)
     for pattern, new in (
         (r"<<[^<>\n]*>>", ""),  # GSM8K's calculator notes
-        (r"[\u2212\u2013]", "-"),  # the minus sign, the en dash
+        (r"(?<=[0-9])\\[,:; ](?=[0-9]{3}(?![0-9]))", ""),  # thin spaces between thousands
         (r"(?<![\w)])(?:\*\*|__)|(?:\*\*|__)(?![\w(])|`", " "),  # bold, and not x**2
         (r"(?<!\\)(?:\$\$|\\[(\[])\s*|(?<!\\)\\[)\]]", "$"),  # and not the \\[2pt] of a matrix
         (r"[ \t\r\f\v\xa0]+", " "),
+        (r"\b(?i:negative|minus) (?=\$?\.?[0-9\\])", "-"),
     )
 ]
 _AMOUNT = re.compile(  # "5 dollars each": math-verify takes unknown words for variables
     r"([-+]?\.?[0-9][0-9.,/]*+)"
-    r"(?: (?!(?:and|or|to|pi|sqrt|root|mod|times|factorial)\b)[A-Za-z]{2,}+[,.]?)++"
+    rf"(?: (?!(?:{NUMBER_WORDS}|and|or|to|sqrt|root|mod|times|factorial|squared|cubed)\b)"
+    r"[A-Za-z]{2,}+[,.]?)++"
 )
 _UNKNOWN = re.compile(  # a variable or a function: what has one is an equation, and no calculation
     r"\\(?!(?:[dt]?frac|cdot|times|div|text)(?![A-Za-z]))[A-Za-z]"
@@ -47,11 +50,11 @@ _idle: list[subprocess.Popen] = []  # processes that wait for a question
 def latex_reward(completion: str, problem: Problem) -> float:
     """1.0 where the completion's stated answer equals the gold one, else 0.0.
 
-    Stated is what the marks in problems.py say; nothing else counts. An answer on which more than
+    Stated is what the marks in answers.py say; nothing else counts. An answer on which more than
     SECONDS are spent is wrong. Raises ValueError where math-verify is missing or the gold answer
     can't be read.
     """
-    gold = _without_markup(problem.answer)
+    gold = _without_markup(_plain(problem.answer))
     if not _ask(gold):
         raise ValueError(f"the gold answer {problem.answer[:80]!r} can't be read as LaTeX")
     stated = _stated(completion)
@@ -60,26 +63,37 @@ def latex_reward(completion: str, problem: Problem) -> float:
 
 def reads_as_latex(answer: str) -> bool:
     """Whether a gold answer can be read; ValueError where math-verify is missing."""
-    return _ask(_without_markup(answer))
+    return _ask(_without_markup(_plain(answer)))
 
 
 def _stated(completion: str) -> str:
     """The stated answer, bare; empty where there is none, or one too long to be one."""
-    for pattern, new in _MARKUP:
-        completion = pattern.sub(new, completion)
-    text = _without_markup(last_statement(completion, latex=True) or "")
-    text = re.split(r" ?\.\s(?![^{}]{0,80}\})", text, maxsplit=1)[0]  # a sentence, \text{St. Ives}
+    stated = last_statement(_plain(completion), latex=True) or ""
+    text = _without_markup(stated)
+    # its first sentence, but whole are \text{St. Ives} and 5 ft. 3 in.
+    text = re.split(r" ?\.\s(?![^{}]{0,80}\})(?=\s*(?:[^\sa-z0-9]|$))", text, maxsplit=1)[0]
     text = text[HEDGES.match(text).end() :]
     if "=" in text and not _UNKNOWN.search(text):  # "5 + 3 = 8", and not "y = 2x"
         text = text.rpartition("=")[2].strip()
     if amount := _AMOUNT.fullmatch(text):
         text = amount[1]
+    if re.search(r"[0-9]\s+\.?[0-9]", text) or re.search(r"\.[0-9]++\.\.", stated):
+        return ""  # "5 6", "0.333...": no number
     return text if len(text) <= LONGEST else ""
+
+
+def _plain(text: str) -> str:
+    """A completion or a gold answer with its numbers in ASCII, without what only marks up."""
+    text = plain_characters(text)
+    for pattern, new in _MARKUP:
+        text = pattern.sub(new, text)
+    return text
 
 
 def _without_markup(answer: str) -> str:
     r"""An answer without dollars, of money (18.90\$) or of mathematics ($x$), and final stops."""
-    return re.sub(r"\\?[$€£]", " ", answer).lstrip(" \n=:\"'").rstrip(" \n.,;:\"'\\")
+    bare = re.sub(r"\\?\$", " ", answer).lstrip(" \n=:\"'").rstrip(" \n.,;:\"'\\")
+    return re.sub(r"(?<![0-9.])([0-9]+) ([0-9]+/[0-9]+)(?![0-9])", r"(\1+\2)", bare)  # 1 3/4
 
 
 def _ask(*texts: str) -> bool:

@@ -58,6 +58,8 @@ class Experience:
     given: Rollouts | None = None  # solutions that another wrote, `rows` counts the problems
     given_advantages: Tensor | None = None  # LUFFY: theirs in their groups; None: plain imitation
     sampled_tokens: int = 0
+    rewards: Tensor | None = None  # of all that was sampled, both groups
+    cut_off: tuple[float, ...] = ()  # the share of each group that the length limit cut off
 
 
 def collect(
@@ -87,12 +89,15 @@ def collect(
     experience.guided_prompts = guided_prompts
     autonomous = experience.autonomous = both.select(range(count * group1))
     rewards = rewards_of(autonomous, problems, reward).to(student.device)  # (P, G1)
-    p_auto = (rewards == 1).float().mean(dim=1)  # (P,)
+    experience.rewards = rewards.flatten()
+    experience.cut_off = (autonomous.truncated.float().mean().item(),)
+    right = rewards >= config.right_reward  # (P, G1)
+    p_auto = right.float().mean(dim=1)  # (P,)
     metrics |= {
         "reward": rewards.mean().item(),
         "p_auto": p_auto.mean().item(),
         "completion_tokens": autonomous.mask.sum(dim=1).mean().item(),
-        "truncated": autonomous.truncated.float().mean().item(),
+        "truncated": experience.cut_off[0],
         "entropy": _mean_entropy(autonomous),
         "groups_without_signal": (rewards == rewards[:, :1]).all(dim=1).float().mean().item(),
     }
@@ -100,7 +105,10 @@ def collect(
     if group2:
         guided = both.select(range(count * group1, len(both.rows)))
         guided.rows -= count  # from the prompts sampled together to the problems
-        correct = (rewards_of(guided, problems, reward) == 1).to(student.device)  # (P, G2)
+        guided_rewards = rewards_of(guided, problems, reward).to(student.device)  # (P, G2)
+        experience.rewards = torch.cat([experience.rewards, guided_rewards.flatten()])
+        experience.cut_off += (guided.truncated.float().mean().item(),)
+        correct = guided_rewards >= config.right_reward  # (P, G2)
         _choose_what_to_distill(student, experience, guided, correct, p_auto, config)
     elif config.method == "luffy":
         _give(student, experience, range(count), config)
@@ -108,7 +116,7 @@ def collect(
         whole = group_advantages(torch.cat([rewards, given], dim=1), in_deviations=False)
         advantages, experience.given_advantages = whole[:, :-1], whole[:, -1]
     elif config.method == "hpt":
-        failed = (rewards == 1).sum(dim=1) <= config.hpt_gate  # (P,)
+        failed = right.sum(dim=1) <= config.hpt_gate  # (P,)
         _give(student, experience, failed.nonzero().squeeze(1).tolist(), config)
         advantages = torch.where(failed.unsqueeze(1), 0.0, advantages)  # their rollouts are dropped
     experience.advantages = advantages.flatten()

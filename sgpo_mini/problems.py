@@ -1,25 +1,20 @@
 """A problem, where it comes from, and whether an answer to it is right.
 
-What counts as an answer. An answer must be *stated*: after `####`, in a closed `\\boxed{}`, in
-`<answer>` tags, after `A:` at the start of a line, after "answer:" or "the answer is". The last
-statement in the text decides, even when no number can be read from it. A number that is merely
-mentioned is a step, not an answer: of the 5,276 recorded GSM8K outputs that the tests compare with,
-all 11 without a statement are wrong, and 10 of them are cut short. Without any statement
-two weak forms are still read: a bold number in the last line, and a text that is one line starting
-with its only number ("72", "12 apples.").
-
-What counts as a number. A statement has to name exactly one: "5 or 6", "3, 4", "5+3", "10:30",
-"2\\pi", "1e3" name none, while "5 + 3 = 8" names 8. Words and percent signs after the number are
-units and are dropped, "million" among them.
+What counts as an answer, and as one number, is in answers.py.
 """
 
+import csv
+import glob
+import io
 import json
 import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
+from numbers import Number
 from pathlib import Path
+
+from .answers import extract_answer, gold_answer, is_correct, until_brace_closes
 
 
 @dataclass(frozen=True)
@@ -40,162 +35,21 @@ class Problem:
     plan: tuple[str, ...] = ()
 
 
+# completion, problem -> reward: a finite number for every text that a student may write. From 1 on
+# the completion counts as right (from `Config.right_reward` on: p_auto, p_guide, what may be
+# distilled, accuracy). One that was cut off earns 0 and is never asked about.
 Reward = Callable[[str, Problem], float]
 
 GSM8K_SPLITS = ("train", "test")
 GSM8K_CONFIGS = ("main", "socratic")
-
-# Every pattern runs in linear time on hostile text: spaces are collapsed before they are used,
-# what repeats is atomic, possessive or bounded, and only the last statement is looked into.
-_WHOLE = r"(?>[0-9]{1,3}(?:,[0-9]{3})++(?![0-9])|[0-9]++)"
-_NUMBER = re.compile(
-    rf"(?P<sign>[-+]?) ?(?:(?:(?P<mixed>{_WHOLE}) )?(?P<above>{_WHOLE}) ?/ ?(?P<below>{_WHOLE})"
-    rf"|(?P<whole>{_WHOLE})(?:\.(?P<decimals>[0-9]*+))?|\.(?P<only_decimals>[0-9]++))"
-)
-_CONTINUES = re.compile(  # after a number: it was only a part of an expression, a list, a range
-    r" ?%? ?(?:[+=^÷×·√π\\_²³¹⁰-⁹¼-¾⅐-⅞]|[-*/:] ?(?:[-0-9.(\\]|[A-Za-z]\b)|[xyn]\b|\([0-9]"
-    r"|,? ?\.?[0-9]|[eE][-+]?[0-9])|[^.,;:(\n]* (?:or|and|to) -?\.?[0-9]"
-)
-_WORDS_FIRST = re.compile(r"[^-0-9+*/^\\=√]*[ :(](?=[-+]?\.?[0-9])")  # "She has 5"
-_HEDGE = r"(?:about|approximately|around|exactly|roughly|just|only|simply|thus|therefore|equal to)"
-
-
-def _marks(may_follow: str) -> re.Pattern[str]:
-    """The marks of a statement; after a mere "answer is", without a colon, that has to follow."""
-    return re.compile(
-        r"(?P<box>\\f?boxed ?\{)|(?P<tag><answer>)"
-        r"|(?:(?<!\#)\#{4}(?!\#)|^[ >#-]*+A ?:"
-        r"|(?i:\banswer(?: to [^.:\n]{0,80}?)?(?: is| was)? ?[:=]))(?=\s*+\S)"
-        r"|(?i:\banswer(?: to [^.:\n]{0,80}?)?(?: is| was| equals| (?:must|should|will|would) be))"
-        rf"(?=\s*+(?i:{_HEDGE},? |[a-z] ?= ?)*+=? ?[-+]? ?(?:{may_follow}))",
-        re.MULTILINE,
-    )
-
-
-_MARK = _marks(r"\.?[0-9]")
-_LATEX_MARK = _marks(r"\.?[0-9]|\\?[$€£]|\\[(\[A-Za-z]|[(\[] ?-?[0-9]")
-HEDGES = re.compile(rf"(?i:{_HEDGE},? )*+")
-_REWRITES = [
-    (re.compile(pattern), new)
-    for pattern, new in (
-        (r"<<[^<>\n]*>>", ""),  # GSM8K's calculator notes
-        (r"[\u2212\u2013]", "-"),  # the minus sign, the en dash
-        (r"≈|\\approx(?![a-z])", "="),
-        (r"\^ ?(?:\\circ|\{ ?\\circ ?\})|\\(?:text|math|mbox|left|right|display)[a-z]*|\\[,!]", ""),
-        (r"\\%", "%"),
-        (r"\*\*|__|[`~\xa0]|\\?[$€£]|\\[()\[\]:; ]|\\quad", " "),
-        (r"\\[dt]?frac ?\{([^{}]*)\} ?\{([^{}]*)\}", r" \1/\2"),
-        (r"\\[dt]?frac ?([0-9]) ?([0-9])", r" \1/\2"),
-        (r"[ \t\r\f\v]+", " "),
-    )
-]
-_MAX_CHARACTERS = 1000  # of a number: no answer is longer, and Python reads at most 4,300 digits
-
-
-def extract_answer(text: str) -> str | None:
-    """The last stated number in canonical form, or None when there is none.
-
-    Canonical: no sign for plus, no commas, no idle zeros, decimals as decimals ("1,234.50" ->
-    "1234.5"), fractions and mixed numbers as a fraction in lowest terms ("1 3/4" -> "7/4").
-    The module's text says what counts as stated and what as one number.
-    """
-    plain = text
-    for pattern, new in _REWRITES:
-        plain = pattern.sub(new, plain)
-    stated = last_statement(plain)
-    return _unmarked(text, plain.strip()) if stated is None else _read(stated)
-
-
-def last_statement(text: str, latex: bool = False) -> str | None:
-    """What the last mark in a text states: None without a mark, empty where it is never closed.
-
-    `text` has no runs of spaces. With `latex` a formula may follow "the answer is", too.
-    """
-    marks = list((_LATEX_MARK if latex else _MARK).finditer(text))
-    if not marks:
-        return None
-    mark = marks[-1]
-    rest = text[mark.end() :]
-    if mark["box"]:
-        return _until_brace_closes(rest)
-    if mark["tag"]:
-        inside, closed, _ = rest.partition("</answer>")
-        return inside if closed else ""
-    return rest.lstrip().partition("\n")[0]
-
-
-def is_correct(completion: str, answer: str) -> bool:
-    """Whether the completion's stated answer equals the gold answer as an exact rational.
-
-    A percent sign is dropped, never divided by 100; a completion without an answer is wrong.
-    Raises ValueError when the gold answer can't be read.
-    """
-    gold = extract_answer(answer)
-    if gold is None:
-        raise ValueError(f"the gold answer {answer[:80]!r} can't be read as one number; correct it")
-    stated = extract_answer(completion)
-    return stated is not None and Fraction(stated) == Fraction(gold)
+FILE_ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")  # in any case
+QUESTION_COLUMNS = ("question", "problem", "prompt")  # the first one that a file has
+ANSWER_COLUMNS = ("answer", "ground_truth", "solution")
 
 
 def numeric_reward(completion: str, problem: Problem) -> float:
     """1.0 for a right final answer, else 0.0: the paper's reward."""
     return float(is_correct(completion, problem.answer))
-
-
-def _read(statement: str) -> str | None:
-    """The one number that a statement names, in canonical form."""
-    statement = statement.replace("{", "").replace("}", "").strip(" \n=:\"'([")
-    statement = re.split(r"[.!?;](?:\s|$)", statement, maxsplit=1)[0]  # its first sentence
-    start = HEDGES.match(statement).end()
-    number = _NUMBER.match(statement, start)
-    if number is None or _CONTINUES.match(statement, number.end()):
-        if "=" in statement:  # "x = 5", "5 + 3 = 8"
-            statement = statement.rpartition("=")[2].strip()
-            number = _NUMBER.match(statement)
-        elif number is None and (words := _WORDS_FIRST.match(statement)):
-            number = _NUMBER.match(statement, words.end())
-            if re.search(r"[0-9]", statement[number.end() :]) or re.search(r"\bnot\b", words[0]):
-                return None
-    if number is None or _CONTINUES.match(statement, number.end()):
-        return None
-    return _canonical(number)
-
-
-def _canonical(number: re.Match[str]) -> str | None:
-    if len(number[0]) > _MAX_CHARACTERS:
-        return None
-    part = {name: (value or "").replace(",", "") for name, value in number.groupdict().items()}
-    minus = "-" if part["sign"] == "-" else ""
-    if part["below"]:
-        if int(part["below"]) == 0:
-            return None
-        value = int(part["mixed"] or 0) + Fraction(int(part["above"]), int(part["below"]))
-        return f"{minus if value else ''}{value}"
-    whole = part["whole"].lstrip("0") or "0"
-    decimals = (part["decimals"] or part["only_decimals"]).rstrip("0")
-    digits = f"{whole}.{decimals}" if decimals else whole
-    return digits if digits == "0" else minus + digits
-
-
-def _until_brace_closes(text: str) -> str:
-    """What stands before the brace that closes an opened one; nothing when it never closes."""
-    depth = 1
-    for brace in re.finditer(r"[{}]", text):
-        depth += 1 if brace[0] == "{" else -1
-        if depth == 0:
-            return text[: brace.start()]
-    return ""
-
-
-def _unmarked(text: str, plain: str) -> str | None:
-    """The number of a text without a statement: bold in its last line, or alone in its one line."""
-    last_line = text.rstrip().rpartition("\n")[2]
-    for bold in reversed(re.findall(r"\*\*([^*]+)\*\*", last_line)):
-        if re.match(r"[$-]*\.?[0-9]", bold) and not re.match(r"[0-9]+[.)](?:\s|$)", bold):
-            return extract_answer(bold)  # not the "2." of a numbered step
-    number = _NUMBER.match(plain.replace("{", "").replace("}", ""))
-    one_line = number and "\n" not in plain and not re.search(r"[0-9]", plain[number.end() :])
-    return _read(plain) if one_line else None
 
 
 def load_gsm8k(
@@ -235,32 +89,47 @@ def load_gsm8k(
 
 
 def load_problems(
-    path: str | os.PathLike[str], check: Callable[[str], bool] | None = None
+    path: str | os.PathLike[str],
+    check: Callable[[str], bool] | None = None,
+    question_column: str = "",
+    answer_column: str = "",
 ) -> list[Problem]:
-    """Problems from a JSONL file, one object a line with the fields of `Problem`.
+    """Problems from a JSONL file, a .json with a list of objects, a .csv, a .tsv or a .parquet.
 
-    `question` and `answer` (text or a number) are needed, the others optional and unknown ones
-    ignored; the id is by default the file's stem and the line number. `check` says whether a gold
-    answer can be used; by default it has to be a number that `extract_answer` can read.
+    The columns are the fields of `Problem`. `question` and `answer` (text or a number) are needed,
+    the others optional and unknown ones ignored; the id is by default the file's stem and the line.
+    Without `question_column` and `answer_column` these are the first of QUESTION_COLUMNS and
+    ANSWER_COLUMNS that the file has, in any case. An answer is one number, kept in canonical form;
+    a text that ends in "#### ANSWER" or \\boxed{ANSWER} is the solution, too, if there is no other.
+    `check` says whether another gold answer can be used, which is then kept as it is written.
     Raises ValueError with file, line and mend when something can't be used.
     """
-    problems, lines_by_id = [], {}
-    for line, where, record in _records(Path(path)):
-        for field in ("id", "answer"):
-            if type(record.get(field)) in (int, float):  # a bool is no number here
-                record[field] = str(record[field])
-        question = _text(record, "question", where)
-        answer = _text(record, "answer", where)
-        if not (check(answer) if check else extract_answer(answer) is not None):
+    path = Path(path)
+    records = list(_records(path))
+    if not records:
+        raise ValueError(f"{path} holds no problems; give a question and an answer in each row")
+    columns = list(dict.fromkeys(name for _, _, record in records for name in record))
+    from_columns = {
+        "question": _column(path, columns, "question", question_column, QUESTION_COLUMNS),
+        "answer": _column(path, columns, "answer", answer_column, ANSWER_COLUMNS),
+    }
+    problems, taken = [], {}
+    for number, where, record in records:
+        for field in ("id", from_columns["answer"]):
+            value = record.get(field)
+            if isinstance(value, Number) and not isinstance(value, bool):
+                record[field] = str(value)
+        question, text = (_text(record, column, where) for column in from_columns.values())
+        solution, answer = _solution_and_gold(text)
+        gold = (answer if check(answer) else None) if check else gold_answer(answer)
+        if gold is None:
             mend = "it did not pass check" if check else "write one number, such as 12 or 3/4"
             raise ValueError(f"{where}: the answer {answer[:80]!r} can't be used: {mend}")
-        record.setdefault("id", f"{Path(path).stem}-{line:04d}")
+        record.setdefault("id", f"{path.stem}-{number:04d}")
         name = _text(record, "id", where)
-        if name in lines_by_id:
-            raise ValueError(
-                f"{where}: the id {name!r} is taken by line {lines_by_id[name]}; make ids unique"
-            )
-        lines_by_id[name] = line
+        if name in taken:
+            raise ValueError(f"{where}: the id {name!r} is taken by {taken[name]}; make ids unique")
+        taken[name] = where.removeprefix(f"{path}, ")
         plan = record.get("plan", [])
         if not isinstance(plan, list) or not all(isinstance(step, str) for step in plan):
             raise ValueError(f"{where}: 'plan' must be a list of texts; correct or remove it")
@@ -268,38 +137,119 @@ def load_problems(
             field: _text(record, field, where, needed=False)
             for field in ("solution", "expert_solution", "strategy", "family")
         }
-        problems.append(Problem(name, question, answer, plan=tuple(plan), **optional))
+        optional["solution"] = optional["solution"] or solution
+        problems.append(Problem(name, question, gold, plan=tuple(plan), **optional))
     return problems
 
 
+def _column(path: Path, columns: list[str], field: str, named: str, usual: tuple[str, ...]) -> str:
+    """The column that a field is read from; ValueError where the file has no such column."""
+    in_any_case = (name for one in usual for name in columns if name.lower() == one)
+    found = named or next(in_any_case, field)
+    if found not in columns:
+        raise ValueError(
+            f"{path} has no field {found!r} (it has {', '.join(columns) or 'none'}); add it, or "
+            f"name the column that holds it (--{field}-column)"
+        )
+    return found
+
+
+def _solution_and_gold(text: str) -> tuple[str, str]:
+    """A text with "#### ANSWER" or \\boxed{ANSWER} as solution and answer; any other as answer."""
+    before, mark, gold = text.rpartition("####")
+    if not mark:
+        before, mark, gold = text.rpartition("\\boxed{")
+        gold = until_brace_closes(gold) if mark else gold
+    has_solution = mark and before.strip(" \n$")
+    return text if has_solution else "", gold.strip() if mark else text
+
+
 def _records(file: Path) -> Iterator[tuple[int, str, dict]]:
-    """The objects of a JSONL file, each with its line number and where it stands in words."""
+    """The objects or rows of a file, each with its number and where it stands in words.
+
+    A file that ends in none of FILE_ENDINGS is read as JSONL.
+    """
     if file.is_dir():
-        raise ValueError(f"{file} is a folder; name a JSONL file")
+        raise ValueError(f"{file} is a folder; name a file")
     try:
         content = file.read_bytes()
-        text = content.decode("utf-8-sig")
+        text = "" if file.suffix.lower() == ".parquet" else content.decode("utf-8-sig")
     except OSError as error:
         raise ValueError(
-            f"{file} can't be read ({error.strerror}); name a JSONL file that exists"
+            f"{file} can't be read ({error.strerror}); name a file that exists"
         ) from None
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ValueError(f"{file}, line {line} is not UTF-8; save the file as UTF-8") from None
-    if not text.strip():
+    if not content.strip():
         raise ValueError(f"{file} is empty; give one JSON object a line")
+    readers = {".csv": _csv_rows, ".tsv": _csv_rows, ".parquet": _parquet_rows, ".json": _json_rows}
+    for unit, number, record in readers.get(file.suffix.lower(), _json_lines)(file, text):
+        where = f"{file}, {unit} {number}"
+        if not isinstance(record, dict):
+            raise ValueError(f"{where} is not a JSON object; write {{...}}")
+        yield number, where, record
+
+
+def _json_lines(file: Path, text: str) -> Iterator[tuple[str, int, object]]:
     # not splitlines(): JSON allows other line separators inside its strings
     for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{file}, line {number}"
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError):
-            record = None
-        if not isinstance(record, dict):
-            raise ValueError(f"{where} is not a JSON object; write {{...}} on one line")
-        yield number, where, record
+        if line.strip():
+            yield "line", number, _json(line)
+
+
+def _json_rows(file: Path, text: str) -> Iterator[tuple[str, int, object]]:
+    """The items of a list, or one object; a .json file that is no JSON as a whole is JSONL."""
+    content = _json(text)
+    if content is None and text.lstrip().startswith("["):
+        raise ValueError(f"{file} starts with [ and is no JSON list; correct it")
+    if content is None:
+        yield from _json_lines(file, text)
+    else:
+        items = content if isinstance(content, list) else [content]
+        yield from (("item", number, item) for number, item in enumerate(items, start=1))
+
+
+def _json(text: str) -> object:
+    """The value of a JSON text, None where it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _csv_rows(file: Path, text: str) -> Iterator[tuple[str, int, dict]]:
+    # not through datasets, which makes numbers of texts: "007" an id of 7, "0.10" an answer of 0.1
+    tab = file.suffix.lower() == ".tsv"
+    rows = csv.DictReader(
+        io.StringIO(text, newline=""), delimiter="\t" if tab else ",", strict=True
+    )
+    try:
+        rows.fieldnames = names = [name.strip() for name in rows.fieldnames]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"{file} has two columns {twice[0]!r}; rename one")
+        for number, row in enumerate(rows, start=1):
+            if None in row or None in row.values():
+                told = f"{file}, row {number} has not as many fields as the first line has names"
+                raise ValueError(f"{told}; put a text with commas or line breaks in double quotes")
+            yield "row", number, row
+    except csv.Error as error:
+        told = f"{file} can't be read after line {rows.line_num} ({error})"
+        raise ValueError(f"{told}; put a text with quotes into double quotes") from None
+
+
+def _parquet_rows(file: Path, text: str) -> Iterator[tuple[str, int, dict]]:
+    try:
+        import datasets  # here, because the other files need no such package
+
+        rows = datasets.load_dataset(
+            "parquet", data_files=glob.escape(str(file)), split="train", streaming=True
+        )
+        for number, row in enumerate(rows, start=1):
+            yield "row", number, {name: value for name, value in row.items() if value is not None}
+    except Exception as error:  # pyarrow's, pandas' and datasets' own: many kinds
+        told = f"{file} can't be read as parquet ({type(error).__name__}: {error})"
+        raise ValueError(f"{told}; write it anew, or as CSV") from error
 
 
 def _hub_records(split: str, config: str) -> Iterator[tuple[int, str, dict]]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from transformers import Cache
 
+from .checks import reward_of
 from .decoding import decode, tempered
 from .losses import forward_kl, in_chunks, reverse_kl, token_logps
 from .problems import Problem, Reward
@@ -133,9 +134,12 @@ def given_rollouts(student: Student, texts: Sequence[str], rows: Sequence[int]) 
 
 
 def rewards_of(rollouts: Rollouts, problems: Sequence[Problem], reward: Reward) -> Tensor:
-    """The reward of every completion of P sampled groups, (P, G); one that was cut off earns 0."""
+    """The reward of every completion of P sampled groups, (P, G); one that was cut off earns 0.
+
+    Raises RewardError, naming the problem, where a reward is not a finite number.
+    """
     rewards = [
-        0.0 if cut else float(reward(text, problems[row]))
+        0.0 if cut else reward_of(reward, text, problems[row])
         for text, row, cut in zip(
             rollouts.texts, rollouts.rows.tolist(), rollouts.truncated.tolist(), strict=True
         )
@@ -184,9 +188,9 @@ def strategy_kl(
     def compute(guided: Tensor, autonomous: Tensor) -> Tensor:
         return divergence(student.head(guided), student.head(autonomous))  # (n,)
 
+    with torch.no_grad(), student.autocast():
+        guided = completion_states(student, guided_prompts, rollouts)  # (N, H)
     with student.autocast():
-        with torch.no_grad():
-            guided = completion_states(student, guided_prompts, rollouts)  # (N, H)
         autonomous = completion_states(student, autonomous_prompts, rollouts)  # (N, H)
         kl = in_chunks(compute, guided, autonomous, size=chunk_size(student))
     return _unflatten(kl, rollouts.mask.bool())

@@ -3,12 +3,13 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from tokenizers import AddedToken
 from torch import Tensor
 from transformers import (
@@ -22,6 +23,7 @@ from transformers import (
     Qwen2Tokenizer,
 )
 
+from .files import CHECKSUMS, MODEL_FILES, damaged_files, read_json
 from .strategies import autonomous_prompt, guided_prompt
 
 TINY_STUDENT = Path(__file__).parent / "mini_gsm" / "tiny_student"
@@ -52,6 +54,7 @@ class Student:
     plain_head: bool  # the logits are the LM head of the last hidden state, and nothing more
     compute_dtype: torch.dtype = torch.float32
     gradient_checkpointing: bool = False
+    sources: tuple[str, ...] = ()  # loaded from: folder or NAME@COMMIT of the Hub; then the base's
 
     @property
     def device(self) -> torch.device:
@@ -67,10 +70,18 @@ class Student:
     def head(self) -> Callable[[Tensor], Tensor]:
         return self.causal_model.get_output_embeddings() if self.plain_head else torch.nn.Identity()
 
-    def autocast(self) -> torch.autocast:
-        """Compute in `compute_dtype`; weights and optimizer stay float32."""
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        """Compute in `compute_dtype`; weights and optimizer stay float32.
+
+        Passes with and without gradient need a context each. torch 2.6 keeps the weights that it
+        has cast, even for a context around this one, and what was cast without gradient gives none.
+        """
         enabled = self.compute_dtype != torch.float32
-        return torch.autocast(self.device.type, self.compute_dtype, enabled=enabled)
+        torch.clear_autocast_cache()
+        with torch.autocast(self.device.type, self.compute_dtype, enabled=enabled):
+            yield
+        torch.clear_autocast_cache()
 
     def hidden_states(self, **inputs) -> tuple[Tensor, object]:
         """(states (B, T, H) for `head`, key-value cache or None) of one forward pass."""
@@ -122,6 +133,7 @@ def load_student(
     dtype = compute_dtype(device)
     has_adapter = (path / "adapter_config.json").is_file()
     try:
+        _check_files(path)
         base = _base_of_adapter(path) if has_adapter else source
         tokenizer_here = not has_adapter or (path / "tokenizer_config.json").is_file()
         tokenizer = AutoTokenizer.from_pretrained(
@@ -136,7 +148,7 @@ def load_student(
         )
         if missing := sorted(loading["missing_keys"]):
             raise ValueError(f"the weights lack {len(missing)} tensors, such as {missing[0]}")
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # what the libraries raise on a user's files: many kinds
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
             f"no student can be loaded from {str(name)!r} ({reason}); give 'tiny', a folder with "
@@ -158,7 +170,11 @@ def load_student(
     if gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model.to(device)
+    _own_memory(model)
     student = Student(model, tokenizer, stop_ids, pad_id, True, dtype, gradient_checkpointing)
+    commit = getattr(student.causal_model.config, "_commit_hash", None)
+    names = (source, base) if has_adapter else (source,)
+    student.sources = tuple(n if Path(n).is_dir() else f"{n}@{commit}" for n in names)
     student.plain_head = _head_is_plain(student)
     return student
 
@@ -260,6 +276,31 @@ def _word_tokenizer(texts: Iterable[str]) -> Qwen2Tokenizer:
         [AddedToken(word, normalized=False, single_word=word.isdigit()) for word in ordered]
     )
     return tokenizer
+
+
+@torch.no_grad()
+def _own_memory(model: PreTrainedModel) -> None:
+    """Copy the weights that lie in the memory map of their file.
+
+    Such a file can't be deleted or replaced on Windows, and what is written into it changes the
+    model.
+    """
+    for tensor in chain(model.parameters(), model.buffers()):
+        if tensor.device.type == "cpu":
+            tensor.data = tensor.data.clone()
+
+
+def _check_files(folder: Path) -> None:
+    """Raise ValueError, naming the file, where one is cut short or is not as it was saved."""
+    copy = "take a fresh copy of it"
+    for path in (folder / name for name in MODEL_FILES if name.endswith(".json")):
+        if path.is_file():
+            read_json(path, copy)
+    if (folder / CHECKSUMS).is_file() and (damaged := damaged_files(folder)):
+        raise ValueError(
+            f"{folder / damaged[0]} is missing or not as it was saved: {copy}, or remove "
+            f"{CHECKSUMS} if it was changed on purpose"
+        )
 
 
 def _base_of_adapter(folder: Path) -> str:

@@ -13,10 +13,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .checkpoints import RunFolder, finishing_steps
+from .checkpoints import RunFolder
+from .checks import context_window, refuse_beyond_window
+from .digests import digests_of_problems, digests_of_student
+from .launchers import refuse_several_processes
 from .losses import in_chunks, token_logps
 from .problems import Problem
 from .rollout import chunk_size, micro_batches
+from .steps import count_step, finishing_steps, gradient_scaler, refuse_failures, take_step
 from .student import Student
 
 Example = tuple[list[int], list[int]]  # token ids of prompt and completion
@@ -40,12 +44,16 @@ def pretrain(
     An example with a `strategy` is learnt with it in the prompt, one without is learnt unguided.
     AdamW, 100 steps of linear warm-up, then a cosine down to a fiftieth. `out` is a folder for the
     log (loss in nats a token) and checkpoints; with `resume` a stopped run goes on from there, bit
-    for bit, if `examples` is the same stream from its start: another first example is refused.
-    Ctrl-C ends the run after the step in progress, with a checkpoint, by KeyboardInterrupt. Raises
-    ValueError where the stream ends too early (`itertools.cycle` makes an endless one of a list).
+    for bit, if `examples` is the same stream from its start: one with other examples in the first
+    eight batches is refused. Ctrl-C ends the run after the step in progress, with a checkpoint, by
+    KeyboardInterrupt. Raises ValueError where the stream ends too early (`itertools.cycle` makes an
+    endless one of a list) or an example doesn't fit the student's context window, and RuntimeError
+    when loss or gradient was not finite five times in a row.
     """
+    refuse_several_processes()
     examples = iter(examples)
-    first = list(islice(examples, 1))
+    first = list(islice(examples, batch_size * BATCHES_SORTED_TOGETHER))  # drawn together below
+    refuse_beyond_window(student, first, guided=True, solution="solution")
     examples = chain(first, examples)
 
     def rate(step: int) -> float:
@@ -56,9 +64,11 @@ def pretrain(
         return _sorted_batches(student, examples, batch_size, done)
 
     settings = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
-    settings["first_example"] = [text for p in first for text in (p.question, p.solution)]
-    folder = RunFolder.open(out, settings, resume)
-    return _fit(student, batches, steps, rate, (0.9, 0.98), folder, resume, "pretraining")
+    settings["first_example"] = [text for p in first[:1] for text in (p.question, p.solution)]
+    digests = digests_of_problems(first, strategies=True, name="examples")
+    digests |= digests_of_student(student.sources)
+    with RunFolder.open(out, settings, resume, digests) as folder:
+        return _fit(student, batches, steps, rate, (0.9, 0.98), folder, resume, "pretraining")
 
 
 def warm_up(
@@ -79,15 +89,18 @@ def warm_up(
     The defaults are the paper's (set-up). `with_strategy` puts each problem's strategy into the
     prompt. `micro_batch_tokens` go into one backward pass, 0 for a whole batch: it changes the
     memory used, not the gradient. mini-GSM's student needs no warm-up: its pretraining
-    is one. `out`, `resume` and Ctrl-C as in `pretrain`. Raises ValueError where there are no
-    problems, or one has no solution, or no strategy when asked for.
+    is one. `out`, `resume`, Ctrl-C and losses that are not finite as in `pretrain`. Raises
+    ValueError where there are no problems, or one has no solution, or no strategy when asked for,
+    or doesn't fit the student's context window.
     """
+    refuse_several_processes()
     if not problems:
         raise ValueError("there are no problems to warm up on")
     for problem in problems:
         if not problem.solution or (with_strategy and not problem.strategy):
             lacks = "strategy" if problem.solution else "solution"
             raise ValueError(f"the problem {problem.id!r} has no {lacks}, and the warm-up needs it")
+    refuse_beyond_window(student, problems, guided=with_strategy, solution="solution")
     examples = [_example(student, p, p.strategy if with_strategy else "") for p in problems]
     a_epoch = math.ceil(len(examples) / batch_size)
 
@@ -104,11 +117,13 @@ def warm_up(
         "seed": seed,
         "with_strategy": with_strategy,
     }
-    folder = RunFolder.open(out, settings, resume)
-    return _fit(
-        student, batches, epochs * a_epoch, lambda step: learning_rate, (0.9, 0.999), folder,
-        resume, "warm-up", micro_batch_tokens,
-    )  # fmt: skip
+    digests = digests_of_problems(problems, strategies=with_strategy)
+    digests |= digests_of_student(student.sources)
+    with RunFolder.open(out, settings, resume, digests) as folder:
+        return _fit(
+            student, batches, epochs * a_epoch, lambda step: learning_rate, (0.9, 0.999), folder,
+            resume, "warm-up", micro_batch_tokens,
+        )  # fmt: skip
 
 
 def sft_loss(student: Student, batch: Sequence[Example]) -> Tensor:
@@ -138,12 +153,6 @@ def sft_loss(student: Student, batch: Sequence[Example]) -> Tensor:
     return -logps.mean()
 
 
-def gradient_scaler(student: Student) -> torch.amp.GradScaler:
-    """float16 overflows and underflows: the loss is scaled up until it overflows. Else idle."""
-    half = student.compute_dtype == torch.float16
-    return torch.amp.GradScaler(student.device.type, enabled=half)
-
-
 def _fit(
     student: Student,
     batches: Callable[[int], Iterable[list[Example]]],
@@ -159,9 +168,10 @@ def _fit(
     parameters = [p for p in student.model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=0.0, betas=betas, weight_decay=0.01)
     scaler = gradient_scaler(student)
-    done = 0
+    state = {"step": 0, "skipped": 0, "skipped_in_a_row": 0}
     if resume:
-        done = folder.resume(student, optimizer, scaler).get("step", 0)
+        state |= folder.resume(student, optimizer, scaler)
+    done = state["step"]
     student.model.train(student.gradient_checkpointing)  # no dropout, unless checkpointing needs it
     bar = tqdm(total=steps, initial=done, desc=name, leave=False, mininterval=1.0)
     with bar, finishing_steps(str(folder.path) if folder else "") as interrupted:
@@ -169,21 +179,21 @@ def _fit(
             for group in optimizer.param_groups:
                 group["lr"] = rate(done)
             loss = _accumulate_sft_gradient(student, batch, micro_batch_tokens, scaler)
-            scaler.unscale_(optimizer)
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            scaler.step(optimizer)
-            scaler.update()
-            optimizer.zero_grad()
+            _, finite = take_step(optimizer, scaler, loss, 1.0)
             done += 1
+            state["step"] = done
+            count_step(state, done, finite)
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             bar.update()
             stop = bool(interrupted)
             if folder:
-                folder.log("metrics", {"step": done, "loss": loss})
+                row = {"step": done, "loss": loss, "skipped_steps": state["skipped"]}
+                folder.log("metrics", row)
                 if stop or done % CHECKPOINT_EVERY == 0 or done == steps:
-                    folder.save_checkpoint(done, student, optimizer, scaler, {})
+                    folder.save_checkpoint(done, student, optimizer, scaler, state)
             if stop:
                 break
+            refuse_failures(state)
         else:
             if done < steps:
                 raise ValueError(f"{name}: the examples ended after {done} of {steps} steps")
@@ -227,6 +237,8 @@ def _sorted_batches(
             (_example(student, problem, problem.strategy) for problem in drawn),
             key=lambda row: len(row[0]) + len(row[1]),
         )
+        if sum(map(len, rows[-1])) > (context_window(student) or math.inf):
+            refuse_beyond_window(student, drawn, guided=True, solution="solution")
         batches = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
         random.Random(f"batches {number}").shuffle(batches)
         yield from batches[within if number == first_round else 0 :]

@@ -3,7 +3,6 @@
 What a step of each method learns is in `methods.py`.
 """
 
-import math
 import random
 import sys
 import time
@@ -13,18 +12,21 @@ from dataclasses import asdict
 import torch
 from tqdm import tqdm
 
-from .checkpoints import RunFolder, finishing_steps, put_weights, weights_of
+from .checkpoints import RunFolder, put_weights, weights_of
+from .checks import RewardError, refuse_beyond_window, try_reward
 from .config import IMITATING, METHODS, Config
+from .diagnostics import Diagnostics
+from .digests import digests_of_problems, digests_of_student
 from .evaluation import evaluate
+from .launchers import refuse_several_processes
 from .methods import Experience, accumulate_gradient, collect
 from .problems import Problem, Reward, numeric_reward
+from .steps import count_step, finishing_steps, gradient_scaler, refuse_failures, take_step
 from .strategies import having_strategies, require_strategies
-from .student import Student, refuse_unknown_words, save_student
-from .supervised import gradient_scaler, pretrain, warm_up
+from .student import Student, refuse_unknown_words
+from .supervised import pretrain, warm_up
 
 __all__ = ["METHODS", "Config", "pretrain", "train", "warm_up"]
-
-FAILURES_IN_A_ROW = 5
 
 
 def train(
@@ -39,58 +41,95 @@ def train(
 
     With `config.out` the run leaves its log, checkpoints and the trained student there, and with
     `config.resume` it goes on from the newest sound checkpoint, bit for bit. Ctrl-C ends the run
-    after the step in progress, with a checkpoint, by KeyboardInterrupt. Raises ValueError before
-    anything starts where the configuration or a problem can't be used, and RuntimeError when the
-    loss or gradient was not finite five times in a row.
+    after the step in progress, with a checkpoint, by KeyboardInterrupt. One sentence on standard
+    error tells when most completions are cut off, when there is nothing to learn, and when none
+    counts as right although rewards are given.
+
+    Raises ValueError before anything starts where the configuration or a problem can't be used, a
+    text doesn't fit the student's context window, or the reward, which is called once for each
+    problem, gives no finite number. Raises RuntimeError where a launcher started several processes,
+    when the loss or gradient was not finite five times in a row, and when the reward fails on a
+    completion (with a checkpoint of the steps before).
 
     With `config.early_stop` the student ends with the weights that were best on `validation`.
     """
+    refuse_several_processes()
     config.check()
     if not problems:
         raise ValueError("there are no problems to train on")
     if config.early_stop and not validation:
         raise ValueError("early_stop goes by validation accuracy: give validation problems")
+    digests = _digests(student, problems, validation, config) if config.out else {}
     problems = _usable(student, problems, config)
+    _try_out(student, problems, validation, config, reward)
     size = config.problems_per_step
     if config.method == "sft":
         size = solutions_per_step(student, problems, config)
     if config.threads:
         torch.set_num_threads(config.threads)
+    settings = asdict(config)
+    del settings["resume"]
+    may_differ = ("steps", "out")
+    with RunFolder.open(config.out, settings, config.resume, digests, may_differ) as folder:
+        return _train(student, problems, size, config, reward, validation, folder)
+
+
+def _train(
+    student: Student,
+    problems: Sequence[Problem],
+    size: int,
+    config: Config,
+    reward: Reward,
+    validation: Sequence[Problem] | None,
+    folder: RunFolder | None,
+) -> Student:
+    """The loop: `size` problems a step, from where the run in `folder` stands."""
     parameters = [p for p in student.model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
         parameters, lr=config.learning_rate, weight_decay=config.weight_decay
     )
     scaler = gradient_scaler(student)
-    settings = asdict(config)
-    del settings["resume"]
-    folder = RunFolder.open(config.out, settings, config.resume, may_differ=("steps", "out"))
     state = {"step": 0, "skipped": 0, "skipped_in_a_row": 0, "best_step": 0, "best_accuracy": -1.0}
     if config.resume:
         state |= folder.resume(student, optimizer, scaler)
-    best = folder.load_best(student) if config.resume and state["best_step"] else {}
+    resumes_best = config.resume and state["best_step"]
+    best = folder.load_best(student, state["best_step"]) if resumes_best else {}
     # Dropout would make the policy that learns another than the one that sampled; only gradient
     # checkpointing needs the training mode.
     student.model.train(student.gradient_checkpointing)
 
     # A run that stopped early has nothing more to do when it is resumed.
     steps = range(state["step"], config.steps if not _stops_early(state, config) else 0)
+    diagnostics = Diagnostics()
     bar = tqdm(steps, config.method, config.steps, initial=state["step"], leave=False)
     with bar, finishing_steps(config.out) as interrupted:
         for step in bar:
             begin = time.perf_counter()
             torch.manual_seed(_seed_of(config.seed, step))
             batch = batch_of_step(problems, size, config.seed, step)
-            experience = collect(student, batch, config, reward)
+            try:
+                experience = collect(student, batch, config, reward)
+            except RewardError as error:  # its completion was unlike the one of the trial
+                told = f"step {step + 1}: {error}"
+                if folder:
+                    told += f"; mend the reward and go on with --resume --out {config.out}"
+                if folder and step:
+                    folder.save_checkpoint(step, student, optimizer, scaler, state)
+                raise RuntimeError(told) from error
             sampled = time.perf_counter()
             learnt, finite = _update(student, optimizer, scaler, experience, config)
             timings = _timings(begin, sampled, experience.sampled_tokens, student.device)
-            state["skipped"] += not finite
-            state["skipped_in_a_row"] = 0 if finite else state["skipped_in_a_row"] + 1
+            count_step(state, step + 1, finite)
             metrics = {"step": step + 1, **experience.metrics, **learnt}
             metrics["skipped_steps"] = state["skipped"]
             if validation and config.evaluate_every and (step + 1) % config.evaluate_every == 0:
                 measured = evaluate(
-                    student, validation, max_new_tokens=config.max_new_tokens, reward=reward
+                    student,
+                    validation,
+                    max_new_tokens=config.max_new_tokens,
+                    reward=reward,
+                    right_reward=config.right_reward,
+                    within=diagnostics,
                 )
                 metrics["validation_accuracy"] = measured.accuracy
                 if config.early_stop and measured.accuracy > state["best_accuracy"]:
@@ -101,25 +140,33 @@ def train(
             bar.set_postfix({name: metrics[name] for name in ("p_auto", "alpha")}, refresh=False)
             state["step"] = step + 1
             stop = bool(interrupted) or _stops_early(state, config)
+            last = stop or step + 1 == config.steps
+            if experience.rewards is not None:  # SFT samples nothing
+                rewards, cut_off = experience.rewards, experience.cut_off
+                any_gradient = metrics["gradient_norm"] != 0
+                diagnostics.after_step(step + 1, rewards, cut_off, any_gradient, config, last)
             if folder:
                 folder.log("metrics", metrics)
                 folder.log("timings", {"step": step + 1, **timings})
-                last = stop or step + 1 == config.steps
                 new_best = state["best_step"] == step + 1  # its weights and the state go together
                 if last or new_best or (step + 1) % config.checkpoint_every == 0:
                     folder.save_checkpoint(step + 1, student, optimizer, scaler, state)
             if stop:
                 break
-            if state["skipped_in_a_row"] >= FAILURES_IN_A_ROW:
-                raise RuntimeError(
-                    f"the loss or its gradient was not finite in {FAILURES_IN_A_ROW} steps in a "
-                    "row, so the run stopped; its checkpoints hold finite weights. Try a smaller "
-                    "learning rate (--learning-rate)"
-                )
+            refuse_failures(state)
     put_weights(student, best)
     if folder:
-        save_student(student, folder.path / "student")
+        folder.save_student(student)
     return student
+
+
+def _digests(student, problems, validation, config: Config) -> dict[str, str]:
+    """The digests of all that a run is given beside its settings."""
+    reads_strategies = config.group_sizes()[1] > 0 or config.only_with_strategies
+    found = digests_of_problems(problems, strategies=reads_strategies)
+    if validation and config.evaluate_every:
+        found |= digests_of_problems(validation, strategies=False, name="validation problems")
+    return found | digests_of_student(student.sources)
 
 
 def _usable(student: Student, problems: Sequence[Problem], config: Config) -> list[Problem]:
@@ -144,6 +191,24 @@ def _usable(student: Student, problems: Sequence[Problem], config: Config) -> li
     read += [getattr(p, name) for p in problems if imitating]
     refuse_unknown_words(student, read)
     return list(problems)
+
+
+def _try_out(
+    student: Student,
+    problems: Sequence[Problem],
+    validation: Sequence[Problem] | None,
+    config: Config,
+    reward: Reward,
+) -> None:
+    """ValueError where a text is beyond the context window, or the reward fails on a problem."""
+    guided, length = config.group_sizes()[1] > 0, config.max_new_tokens
+    sampled = problems if config.method != "sft" else ()
+    measured = validation if validation and config.evaluate_every else ()
+    refuse_beyond_window(student, sampled, guided=guided, max_new_tokens=length)
+    refuse_beyond_window(student, measured, max_new_tokens=length)
+    if config.method in IMITATING:
+        refuse_beyond_window(student, problems, solution=config.given_solution)
+    try_reward(reward, [*sampled, *measured])
 
 
 def solutions_per_step(student: Student, problems: Sequence[Problem], config: Config) -> int:
@@ -186,16 +251,8 @@ def _update(
         measured = accumulate_gradient(student, experience, config, scaler.scale)
         if all(p.grad is None for p in parameters):  # nothing to learn, nothing to step
             return measured | {"gradient_norm": 0.0}, True
-        scaler.unscale_(optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm).item()
+        norm, finite = take_step(optimizer, scaler, measured["loss"], config.max_grad_norm)
         metrics = metrics or measured | {"gradient_norm": norm}
-        # A gradient that overflowed because of the scale is no failure: `step` leaves it out.
-        finite = math.isfinite(norm) or scaler.get_scale() > 1
-        finite = finite and math.isfinite(measured["loss"])
-        if finite:
-            scaler.step(optimizer)
-        scaler.update()
-        optimizer.zero_grad()
         if not finite:
             return metrics, False
     return metrics, True

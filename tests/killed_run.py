@@ -46,7 +46,7 @@ def count_steps():
 
 def log_half_a_line(self, name, row):
     line = json.dumps(row)
-    with open(self.path / f"{name}.jsonl", "a") as file:
+    with open(self.path / f"{name}.jsonl", "a", encoding="utf-8") as file:
         file.write(line[: len(line) // 2])
     return True
 
@@ -59,7 +59,7 @@ PLACES = {
     "a save: after the weights": (checkpoints, "save_file", lambda _, to: "optimizer" in to.name),
     "a save: before the rename": (os, "replace", lambda _, to: to.name.startswith("step-")),
     "a save: before the old one goes": (checkpoints.shutil, "rmtree"),
-    "saving the trained student": (training, "save_student"),
+    "saving the trained student": (RunFolder, "save_student"),
 }
 
 

@@ -36,7 +36,7 @@ def verify(gold, target, timeout_seconds=5):
 def played(folder, code=CODE):
     """Processes of latex.py that start meanwhile import this code as math_verify."""
     latex._end_all()
-    (folder / "math_verify.py").write_text(code)
+    (folder / "math_verify.py").write_text(code, encoding="utf-8")
     paths = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
     try:
         with patch.dict(os.environ, PYTHONPATH=paths):

@@ -43,5 +43,7 @@ def _guesses() -> Iterator[Problem]:
 def save_quick_student(folder: Path) -> Path:
     """As `pretrain` would leave it, with a made-up difficulty of the families."""
     save_student(quick_student(), folder)
-    (folder / "measured.json").write_text(json.dumps({"unguided_by_family": DIFFICULTY}))
+    (folder / "measured.json").write_text(
+        json.dumps({"unguided_by_family": DIFFICULTY}), encoding="utf-8"
+    )
     return folder

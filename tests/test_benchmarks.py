@@ -37,13 +37,16 @@ def test_math_500_has_latex_answers(hub, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "field"), [("amc23", "question"), ("aime24", "problem")])
-@pytest.mark.parametrize("answer", ["033", "33", 33, 33.0, " 33\n"])
+@pytest.mark.parametrize(
+    "answer",
+    ["033", "33", 33, 33.0, " 33\n", "m = 33", "(33)", "$33$", r"\boxed{33}", "So 33.\n#### 33"],
+)
 def test_amc_and_aime_have_numbers_however_an_upload_writes_them(hub, name, field, answer):
     hub.held[BENCHMARKS[name].repository] = [{field: "How many?", "answer": answer}] * 2
     problems = load_benchmark(name)
     assert [p.id for p in problems] == [f"{name}-001", f"{name}-002"]
     reward = BENCHMARKS[name].reward
-    assert reward is numeric_reward
+    assert reward is numeric_reward and {p.answer for p in problems} == {"33"}
     texts = (r"\boxed{33}", "#### 033", "#### 34")
     assert [reward(text, problems[0]) for text in texts] == [1, 1, 0]
 
@@ -86,12 +89,15 @@ def test_a_missing_math_verify_is_told_before_the_hub_is_asked(hub, tmp_path):
 
 def test_the_command_line_refuses_what_makes_no_sense(capsys, tmp_path):
     file = tmp_path / "x.jsonl"
-    file.write_text('{"question": "?", "answer": "1"}\n')
+    file.write_text('{"question": "?", "answer": "1"}\n', encoding="utf-8")
     for words, told in (
         (["train", "--data", "aime24", "--out", str(tmp_path / "run")], "there to evaluate on"),
         (["evaluate", "--data", "aime24", "--split", "test"], "has no splits"),
-        (["evaluate", "--data", "mini-gsm", "--latex"], "--latex is for a FILE.jsonl"),
-        (["evaluate", "--data", "nowhere"], "math500, amc23, aime24 or a file that ends in .jsonl"),
+        (["evaluate", "--data", "mini-gsm", "--latex"], "--latex is for a FILE"),
+        (
+            ["evaluate", "--data", "nowhere"],
+            "math500, amc23, aime24 or a file that ends in .jsonl, ",
+        ),
     ):
         assert main(words) == 2
         assert told in capsys.readouterr().err

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from small_world import (
     config,
     copy_of,
@@ -26,6 +26,7 @@ from small_world import (
 
 from sgpo_mini import checkpoints, methods, training
 from sgpo_mini.checkpoints import RunFolder, read_rows
+from sgpo_mini.files import write_checksums
 from sgpo_mini.student import load_student, save_student
 from sgpo_mini.training import Config, train
 
@@ -71,7 +72,10 @@ def assert_same_runs(first: Path, second: Path) -> None:
         [row["step"] for row in read_rows(folder / "timings.jsonl")] for folder in (first, second)
     ]
     assert steps[0] == steps[1]
-    settings = [json.loads((folder / "config.json").read_text()) for folder in (first, second)]
+    settings = [
+        json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        for folder in (first, second)
+    ]
     assert settings[0] | {"out": ""} == settings[1] | {"out": ""}
 
 
@@ -119,6 +123,7 @@ def test_a_run_killed_again_and_again_equals_an_uninterrupted_one(saved_student,
         capture_output=True,
         text=True,
         timeout=300,
+        encoding="utf-8",
     )
     assert program.returncode == 0, program.stderr
     reports = [json.loads(line) for line in program.stdout.splitlines()]
@@ -147,12 +152,12 @@ def test_a_run_killed_again_and_again_equals_an_uninterrupted_one(saved_student,
 
 
 def interrupting_reward(at: int):
-    """A reward that presses Ctrl-C when it is asked for the `at`-th time."""
-    count = iter(range(10**6))
+    """A reward that presses Ctrl-C when it is asked for the `at`-th time, the trial left out."""
+    count = iter(range(-len(problems()), 10**6))
 
     def reward(completion, problem):
         if next(count) == at:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         return even_reward(completion, problem)
 
     return reward
@@ -284,8 +289,8 @@ def test_the_float16_scaler_is_saved_and_loaded(student, tmp_path):
     optimizer = torch.optim.AdamW(student.model.parameters())
     scaler = torch.amp.GradScaler("cpu", init_scale=512.0)
     scaler.scale(torch.zeros(()))
-    folder = RunFolder.open(str(tmp_path), {}, resume=False)
-    folder.save_checkpoint(3, student, optimizer, scaler, {"skipped": 1})
+    with RunFolder.open(str(tmp_path), {}, resume=False) as folder:
+        folder.save_checkpoint(3, student, optimizer, scaler, {"skipped": 1})
     other = torch.amp.GradScaler("cpu")
     state, said = folder.load_checkpoint(student, optimizer, other)
     assert other.get_scale() == 512.0
@@ -300,7 +305,7 @@ def test_the_last_two_checkpoints_are_kept_each_with_checksums(student, tmp_path
     folders = RunFolder(tmp_path).checkpoints()
     assert [folder.name for folder in folders] == ["step-000007", "step-000006"]
     for folder in folders:
-        sums = json.loads((folder / "checksums.json").read_text())
+        sums = json.loads((folder / "checksums.json").read_text(encoding="utf-8"))
         assert set(sums) == {"weights.safetensors", "optimizer.safetensors", "state.json"}
         assert {path.name for path in folder.iterdir()} == {*sums, "checksums.json"}
 
@@ -396,7 +401,7 @@ def test_another_students_checkpoint_is_refused(student, saved_student, tmp_path
 def test_a_last_line_that_was_cut_short_is_left_out(tmp_path, cut):
     lines = [json.dumps({"step": step, "loss": 0.1 * step}) + "\n" for step in (1, 2, 3)]
     path = tmp_path / "metrics.jsonl"
-    path.write_text("".join(lines[:2]) + lines[2][:cut])
+    path.write_text("".join(lines[:2]) + lines[2][:cut], encoding="utf-8")
     assert [row["step"] for row in read_rows(path)] == ([1, 2, 3] if cut == -1 else [1, 2])
 
 
@@ -404,7 +409,7 @@ def test_log_lines_after_the_checkpoint_are_written_again(pretrained, monkeypatc
     settings = config(out=str(tmp_path), checkpoint_every=3)
     broken_run(pretrained, monkeypatch, settings, 2)
     assert len(read_rows(tmp_path / "metrics.jsonl")) == 2
-    with open(tmp_path / "metrics.jsonl", "a") as file:
+    with open(tmp_path / "metrics.jsonl", "a", encoding="utf-8") as file:
         file.write('{"step": 3, "lo')
     run(copy_of(pretrained), replace(settings, resume=True))
     for name in ("metrics", "timings"):
@@ -459,7 +464,7 @@ def test_resuming_what_is_no_run_is_refused(student, tmp_path, made):
 
 
 def test_a_file_is_refused_as_a_runs_folder(student, tmp_path):
-    (tmp_path / "run").write_text("a file")
+    (tmp_path / "run").write_text("a file", encoding="utf-8")
     with pytest.raises(ValueError, match="is a file: give a folder"):
         run(student, config(out=str(tmp_path / "run")))
 
@@ -469,7 +474,7 @@ def test_a_moved_folder_can_be_resumed(pretrained, monkeypatch, tmp_path):
     broken_run(pretrained, monkeypatch, settings, 3)
     os.replace(tmp_path / "run", tmp_path / "moved")
     run(copy_of(pretrained), replace(settings, out=str(tmp_path / "moved"), resume=True))
-    saved = json.loads((tmp_path / "moved" / "config.json").read_text())
+    saved = json.loads((tmp_path / "moved" / "config.json").read_text(encoding="utf-8"))
     assert saved["out"] == str(tmp_path / "moved")
 
 
@@ -491,3 +496,323 @@ def test_a_checkpoint_that_fails_leaves_the_last_one(student, monkeypatch, tmp_p
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     state, _ = folder.load_checkpoint(student, optimizer, scaler)
     assert state["step"] == 2
+
+
+# What a run was given
+
+
+def changed(problem_list, index=3, **fields):
+    return [replace(p, **fields) if i == index else p for i, p in enumerate(problem_list)]
+
+
+GIVEN_CHANGES = {
+    "question": ({"question": "name an even number"}, "problems"),
+    "gold answer": ({"answer": "4"}, "problems"),
+    "expert solution": ({"expert_solution": "I take 2 ."}, "problems"),
+    "strategy": ({"strategy": "Choose a number that two divides"}, "strategies"),
+    "strategy and question": ({"strategy": "two", "question": "q"}, "problems, strategies"),
+}
+
+
+@pytest.mark.parametrize(("fields", "told"), GIVEN_CHANGES.values(), ids=GIVEN_CHANGES)
+def test_resuming_with_other_problems_is_refused_and_they_are_named(
+    student, tmp_path, fields, told
+):
+    settings = config(out=str(tmp_path), steps=1)
+    train(student, problems(), settings, reward=even_reward)
+    before = contents(tmp_path)
+    settings = replace(settings, steps=2, resume=True)
+    told = rf"began with something else under the same names \(changed: {told}\): put that back"
+    with pytest.raises(ValueError, match=told):
+        train(student, changed(problems(), **fields), settings, reward=even_reward)
+    assert contents(tmp_path) == before
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("given", [problems()[:9], problems()[::-1], [*problems(), *problems()]])
+def test_fewer_more_or_reordered_problems_are_other_problems(student, tmp_path, given):
+    train(student, problems(), config(out=str(tmp_path), steps=1), reward=even_reward)
+    with pytest.raises(ValueError, match=r"changed: problems(, strategies)?\)"):
+        train(student, given, config(out=str(tmp_path), steps=2, resume=True), reward=even_reward)
+
+
+def test_what_a_run_does_not_read_may_change(student, tmp_path):
+    """GRPO reads no strategies; problems to measure on count where something is measured."""
+    settings = config(out=str(tmp_path), steps=1, method="grpo")
+    train(student, problems(), settings, reward=even_reward, validation=problems(3))
+    settings = replace(settings, steps=2, resume=True)
+    given = changed(problems(), strategy="another")
+    train(student, given, settings, reward=even_reward, validation=problems(4))
+
+
+def test_other_validation_problems_are_named_where_they_are_measured_on(student, tmp_path):
+    settings = config(out=str(tmp_path), steps=1, evaluate_every=1)
+    train(student, problems(), settings, reward=even_reward, validation=problems(2))
+    settings = replace(settings, steps=2, resume=True)
+    with pytest.raises(ValueError, match="changed: validation problems"):
+        train(student, problems(), settings, reward=even_reward, validation=problems(3))
+
+
+def another_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def another_setting(path: Path) -> None:
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"x": 1}), encoding="utf-8")
+
+
+STUDENT_CHANGES = {
+    "model.safetensors": another_byte,
+    "config.json": another_setting,
+    "tokenizer_config.json": another_setting,
+    "tokenizer.json": lambda path: path.write_bytes(path.read_bytes() + b"\n"),
+    "chat_template.jinja": lambda path: path.write_text("{{ messages }}", encoding="utf-8"),
+    "generation_config.json": Path.unlink,
+}
+
+
+@pytest.mark.parametrize("lora_rank", [0, 2])
+def test_resuming_after_a_file_of_the_student_changed_is_refused(
+    saved_student, tmp_path, lora_rank
+):
+    """The base too, of an adapter that was the student."""
+    base = Path(shutil.copytree(saved_student, tmp_path / "base"))
+    whose, folder = "student's", base
+    if lora_rank:
+        whose, folder = "base's", tmp_path / "adapter"
+        save_student(load_student(base, device="cpu", lora_rank=lora_rank), folder)
+    settings = config(out=str(tmp_path / "run"), steps=1)
+    run(load_student(folder, device="cpu"), settings)
+    settings = replace(settings, steps=2, resume=True)
+    for name, change in STUDENT_CHANGES.items():
+        kept = (base / name).read_bytes()
+        change(base / name)
+        with pytest.raises(ValueError, match=rf"changed: {whose} {re.escape(name)}\)"):
+            run(load_student(folder, device="cpu"), settings)
+        (base / name).write_bytes(kept)
+    if lora_rank:
+        weights = folder / "adapter_model.safetensors"
+        kept = weights.read_bytes()
+        another_byte(weights)
+        with pytest.raises(ValueError, match=r"changed: student's adapter_model.safetensors\)"):
+            run(load_student(folder, device="cpu"), settings)
+        weights.write_bytes(kept)
+    (base / "README.md").write_text("read by nobody", encoding="utf-8")
+    run(load_student(folder, device="cpu"), settings)
+
+
+def test_a_run_of_a_version_without_digests_goes_on_and_says_so(student, tmp_path, capsys):
+    run(student, config(out=str(tmp_path), steps=1))
+    path = tmp_path / "config.json"
+    settings = json.loads(path.read_bytes())
+    del settings["digests"]
+    path.write_text(json.dumps(settings), encoding="utf-8")
+    run(student, config(out=str(tmp_path), steps=2, resume=True))
+    assert "kept no digests: whether problems and weights are still the same is not checked" in (
+        capsys.readouterr().err
+    )
+    assert json.loads(path.read_bytes())["digests"]["problems"]  # from now on it is
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"steps": 4, "metho'])
+def test_a_cut_config_is_named_with_what_to_do(student, tmp_path, content):
+    run(student, config(out=str(tmp_path), steps=1))
+    (tmp_path / "config.json").write_text(content, encoding="utf-8")
+    told = "config.json is (empty|cut short or damaged): put back a copy of it, or start the run"
+    with pytest.raises(ValueError, match=told):
+        run(student, config(out=str(tmp_path), steps=2, resume=True))
+    assert (tmp_path / "config.json").read_text(encoding="utf-8") == content
+
+
+# Steps
+
+
+def test_fewer_steps_than_are_done_are_refused_and_change_nothing(student, tmp_path):
+    run(student, config(out=str(tmp_path)))
+    before = contents(tmp_path)
+    for steps in (1, 2, 3):
+        told = rf"has done 4 steps: steps must be at least that \(--steps 4\), not {steps}"
+        with pytest.raises(ValueError, match=told):
+            run(student, config(out=str(tmp_path), steps=steps, resume=True))
+    assert contents(tmp_path) == before
+    run(student, config(out=str(tmp_path), resume=True))  # as many: nothing to do
+    assert contents(tmp_path) == before
+
+
+def test_checkpoints_are_sorted_by_number(student, tmp_path):
+    """As text 1,000,000 comes before 999,998."""
+    optimizer = torch.optim.AdamW(student.model.parameters())
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    with RunFolder.open(str(tmp_path), {}, resume=False) as folder:
+        for step in (999_998, 999_999, 1_000_000, 1_000_001, 10_000_000):
+            folder.save_checkpoint(step, student, optimizer, scaler, {})
+            assert folder.load_checkpoint(student, optimizer, scaler)[0]["step"] == step
+        kept = ["step-10000000", "step-1000001"]
+        assert [path.name for path in folder.checkpoints()] == kept
+        (tmp_path / "checkpoints" / "step-2 (a copy)").mkdir()  # a person's, left alone
+        assert [path.name for path in folder.checkpoints()] == kept
+        folder._rewind(1_000_001)
+        assert [path.name for path in folder.checkpoints()] == kept[1:]
+
+
+# Best weights
+
+
+def early_stopped(pretrained, out: Path, **changes) -> Config:
+    """A run whose first measurement is its best; four steps are done, and its last two kept."""
+    settings = config(
+        out=str(out), evaluate_every=1, early_stop=3, checkpoint_every=1, steps=20, **changes
+    )
+    falling = iter([0.9, 0.5, 0.4, 0.3])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "evaluate", lambda *a, **k: _Measured(next(falling)))
+        run(copy_of(pretrained), settings, validation=problems(2))
+    return settings
+
+
+class _Measured:
+    def __init__(self, accuracy):
+        self.accuracy = accuracy
+
+
+BEST_DAMAGES = {
+    "a flipped byte": lambda path: flip_a_byte(path.parent, path.name),
+    "a flipped byte of the last tensor": another_byte,
+    "cut short": lambda path: os.truncate(path, 1000),
+    "empty": lambda path: path.write_bytes(b""),
+    "gone": Path.unlink,
+}
+
+
+@pytest.mark.parametrize("damage", BEST_DAMAGES.values(), ids=BEST_DAMAGES)
+def test_damaged_best_weights_are_refused(pretrained, tmp_path, damage):
+    settings = early_stopped(pretrained, tmp_path)
+    assert RunFolder(tmp_path).checkpoints()[-1].name == "step-000003"  # that of step 1 is gone
+    damage(tmp_path / "best.safetensors")
+    told = "best.safetensors is missing or damaged, and no checkpoint has the weights of step 1"
+    with pytest.raises(ValueError, match=told):
+        run(copy_of(pretrained), replace(settings, resume=True), validation=problems(2))
+
+
+def test_damaged_best_weights_are_taken_from_their_checkpoint(
+    pretrained, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(checkpoints, "CHECKPOINTS_KEPT", 10)
+    settings = early_stopped(pretrained, tmp_path)
+    best = {n: t.clone() for n, t in load_file(tmp_path / "best.safetensors").items()}
+    another_byte(tmp_path / "best.safetensors")
+    resumed = run(copy_of(pretrained), replace(settings, resume=True), validation=problems(2))
+    assert re.search(
+        "best.safetensors is damaged: taken from .*step-000001", capsys.readouterr().err
+    )
+    assert same_weights(checkpoints.weights_of(resumed), best)
+
+
+def test_best_weights_of_a_version_without_checksums_are_taken(pretrained, tmp_path):
+    settings = early_stopped(pretrained, tmp_path)
+    path = tmp_path / "best.safetensors"
+    best = {name: tensor.clone() for name, tensor in load_file(path).items()}
+    save_file(best, path)
+    resumed = run(copy_of(pretrained), replace(settings, resume=True), validation=problems(2))
+    assert same_weights(checkpoints.weights_of(resumed), best)
+
+
+def test_a_damaged_trained_student_is_refused_and_one_changed_on_purpose_is_not(student, tmp_path):
+    run(student, config(out=str(tmp_path), steps=1))
+    folder = tmp_path / "student"
+    another_byte(folder / "model.safetensors")
+    told = "model.safetensors is missing or not as it was saved: .* or remove checksums.json"
+    with pytest.raises(ValueError, match=told):
+        load_student(folder, device="cpu")
+    another_setting(folder / "config.json")  # edited by hand: a setting is no weight
+    (folder / "checksums.json").unlink()
+    load_student(folder, device="cpu")
+
+
+# Another precision
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (
+            "float32",
+            "float16",
+            "made in float32 on cpu and going on in float16 on cpu with a fresh",
+        ),
+        (
+            "bfloat16",
+            "float16",
+            "made in bfloat16 on cpu .* with a fresh gradient scaler: no longer",
+        ),
+        ("float16", "float32", "in float16 on cpu and going on in float32 on cpu: no longer bit"),
+        ("bfloat16", "float32", "in bfloat16 on cpu and going on in float32 on cpu: no longer bit"),
+        ("float16", "float16", None),
+    ],
+)
+def test_a_run_goes_on_in_another_precision_and_says_so(
+    pretrained, tmp_path, capsys, before, after, told
+):
+    """A checkpoint of an A100 (bfloat16) on a T4 (float16), which scales its gradients."""
+    student = replace(copy_of(pretrained), compute_dtype=getattr(torch, before))
+    run(student, config(out=str(tmp_path), steps=1))
+    student = replace(copy_of(pretrained), compute_dtype=getattr(torch, after))
+    run(student, config(out=str(tmp_path), steps=2, resume=True))
+    said = capsys.readouterr().err
+    assert re.search(told, said) if told else "bit for bit" not in said
+    assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == [1, 2]
+    state = json.loads((tmp_path / "checkpoints/step-000002/state.json").read_bytes())
+    assert bool(state["scaler"]) == (after == "float16")
+
+
+def test_a_checkpoint_of_a_version_that_did_not_name_its_precision(pretrained, tmp_path, capsys):
+    run(copy_of(pretrained), config(out=str(tmp_path), steps=1))
+    folder = tmp_path / "checkpoints/step-000001"
+    state = json.loads((folder / "state.json").read_bytes())
+    del state["computed_in"]
+    (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
+    (folder / "checksums.json").unlink()
+    write_checksums(folder)
+    student = replace(copy_of(pretrained), compute_dtype=torch.float16)
+    run(student, config(out=str(tmp_path), steps=2, resume=True))
+    assert "made in another precision and going on in float16" in capsys.readouterr().err
+
+
+# One run at a time
+
+
+def test_two_runs_in_one_folder_the_second_is_refused_and_the_first_goes_on(pretrained, tmp_path):
+    said = []
+
+    def reward(completion, given):
+        if not said:
+            try:
+                run(copy_of(pretrained), config(out=str(tmp_path), resume=True))
+            except ValueError as error:
+                said.append(str(error))
+        return even_reward(completion, given)
+
+    run(copy_of(pretrained), config(out=str(tmp_path)), reward=reward)
+    assert re.match(r"another run \(process \d+\) is at work on .*: wait for its end", said[0])
+    rows = read_rows(tmp_path / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert not (tmp_path / checkpoints.LOCK).exists()
+
+
+def test_a_number_that_is_not_finite_is_logged_as_null(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.log("metrics", {"step": 1, "loss": float("nan"), "norm": float("inf"), "a": 0.5})
+    line = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8")
+    assert line == '{"step": 1, "loss": null, "norm": null, "a": 0.5}\n'
+    folder.log("answers", {"completion": "two lines  or\x85three"})
+    with open(tmp_path / "answers.jsonl", "a", encoding="utf-8") as file:
+        file.write(json.dumps({"completion": "a b\x85c"}, ensure_ascii=False) + "\n")
+    assert [row["completion"] for row in read_rows(tmp_path / "answers.jsonl")] == [
+        "two lines  or\x85three",
+        "a b\x85c",
+    ]

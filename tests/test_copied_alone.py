@@ -30,8 +30,9 @@ def test_a_copy_in_an_empty_folder_trains_two_steps(tmp_path):
         capture_output=True,
         text=True,
         timeout=300,
+        encoding="utf-8",
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.split() == [str(tmp_path / "sgpo_mini" / "__init__.py"), "True"]
     assert (tmp_path / "run" / "student" / "model.safetensors").is_file()
-    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 2
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()) == 2

@@ -123,6 +123,8 @@ def test_the_readers_own_reward_decides_and_right_means_one(student):
 
     result = evaluate(student, PROBLEMS, guided=True, reward=reward, **SETTINGS)
     assert result.correct == ((False,), (True,), (False,))
+    tried, asked = asked[:3], asked[3:]
+    assert tried == [(p.id, f"#### {p.answer}") for p in PROBLEMS]
     answers = [(p.id, f"So {p.answer}\n#### {p.answer}") for p in PROBLEMS]
     assert sorted(asked) == sorted(answers)
 

@@ -28,6 +28,7 @@ def test_every_cell_runs(gsm8k_dir, model, notebook):
         text=True,
         timeout=600,
         env=os.environ | {"SGPO_GSM8K_DIR": str(gsm8k_dir)},
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert int(done.stdout.split()[-2]) > 10

@@ -14,6 +14,7 @@ BELOW = {
     "study": {"mini_gsm", "strategy_sources", "plots"},
     "exercises": {"mini_gsm", "strategy_sources", "plots", "study"},
     "commands": {"mini_gsm", "strategy_sources", "plots", "study"},
+    "scale": {"commands", "mini_gsm"},  # its script reads the same options and data
 }
 ENTRANCES = {"__init__", "__main__"}  # they open every wing
 

@@ -43,6 +43,16 @@ def math_verify(tmp_path_factory):
         ("0.5", 0),
         ("#### 1/3", 0),
         ("#### nothing that can be read", 0),
+        ("#### ½", 1),
+        ("#### 1⁄2", 1),
+        ("The answer is negative 1/2", 0),
+        ("#### 0.5 million", 0),
+        ("#### 0.5 squared", 0),
+        ("#### 0.5...", 0),
+        ("#### 0.5 ft. 3 in.", 0),
+        ("#### 0.5 1", 0),
+        ("#### 0.5\nHuman: What is 1 + 1?\n#### 2", 1),
+        ("#### 2\nHuman: What is half of 1?\n#### 0.5", 0),
         ("#### 0.5" + "0" * 2000, 0),
     ],
 )
@@ -67,6 +77,15 @@ def test_a_gold_answer_may_carry_a_currency(math_verify):
     for gold in (r"18.90\$", r"\$18.90", "$18.90$"):
         problem = Problem("1", "?", gold)
         assert latex_reward("#### 18.9", problem) == 1 and latex_reward("#### 18.8", problem) == 0
+
+
+@pytest.mark.parametrize(
+    "number", [r"1\,234", r"1\;234", "1\u202f234", "1’234", "１２３４", "1_234", r"$1\ 234$"]
+)
+def test_thousands_are_joined_in_both_answers(math_verify, number):
+    for gold, completion in ((number, "#### 1234"), ("1234", rf"\boxed{{{number}}}")):
+        assert latex_reward(completion, Problem("1", "?", gold)) == 1
+    assert latex_reward(f"#### {number}", Problem("1", "?", "1")) == 0
 
 
 def test_a_gold_answer_that_can_not_be_read_is_an_error(math_verify):
@@ -111,7 +130,8 @@ def test_processes_of_multiprocessing_have_one_each(math_verify, tmp_path, metho
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"no {method} here")
     script = tmp_path / "script.py"
-    script.write_text(f"""
+    script.write_text(
+        f"""
 import multiprocessing
 from sgpo_mini.latex import latex_reward
 from sgpo_mini.problems import Problem
@@ -124,8 +144,12 @@ if __name__ == "__main__":
     with multiprocessing.get_context("{method}").Pool(2) as pool:
         assert pool.map(reward, range(10), chunksize=1) == [n == 7 for n in range(10)]
     assert reward(7) == 1
-""")
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+""",
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=120, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -136,7 +160,9 @@ def test_the_process_does_not_outlive_the_program(tmp_path, end):
     program = "from sgpo_mini import latex\nassert latex.reads_as_latex('1')\n"
     program += "print(latex._idle[0].pid)\n" + end
     with played(tmp_path, said + CODE):
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, encoding="utf-8"
+        )
     assert done.stdout, done.stderr
     if end:  # nothing was tidied up: the process sees its input close
         deadline = time.monotonic() + 20
@@ -168,5 +194,7 @@ def test_the_readme_gives_the_same_command():
 
 def test_nothing_imports_math_verify_unless_it_is_used():
     code = "import sgpo_mini.benchmarks, sys; assert 'math_verify' not in sys.modules"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr

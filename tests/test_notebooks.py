@@ -2,7 +2,11 @@
 lead somewhere. That they run and give the stored output is nbval's part."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -12,7 +16,7 @@ import sgpo_mini
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-CODE_LINES, LINE_WIDTH, MARKDOWN_LINES = 15, 100, 45
+CODE_LINES, SET_UP_LINES, LINE_WIDTH, MARKDOWN_LINES = 15, 20, 100, 45
 IGNORED = "# NBVAL_IGNORE_OUTPUT"
 IGNORED_SHARE = 0.15
 MEBIBYTE = 2**20
@@ -103,10 +107,11 @@ def test_outputs_are_stored_and_hold_no_error(notebook):
 
 
 def test_cells_are_short(notebook):
-    for where, source, _ in cells(notebook, "code"):
+    for number, (where, source, _) in enumerate(cells(notebook, "code")):
         lines = source.splitlines()
         assert lines and source == source.strip("\n"), where
-        assert len(lines) <= CODE_LINES, f"{where} has {len(lines)} lines"
+        most = CODE_LINES if number else SET_UP_LINES
+        assert len(lines) <= most, f"{where} has {len(lines)} lines"
         assert max(map(len, lines)) <= LINE_WIDTH, where
     for where, source, _ in cells(notebook, "markdown"):
         assert source.strip() and len(source.splitlines()) <= MARKDOWN_LINES, where
@@ -169,11 +174,114 @@ def test_colab_badge_opens_this_notebook(path, notebook):
     assert f"(https://colab.research.google.com/github/{address})" in first
 
 
-def test_set_up_installs_in_colab_alone(notebook):
-    """In its first code cell: the package, not editable, torch and numpy left as they are."""
-    _, source, _ = cells(notebook, "code")[0]
-    assert f"git+https://github.com/{sgpo_mini.REPOSITORY}" in source
-    assert '"google.colab" in sys.modules' in source and 'find_spec("sgpo_mini") is None' in source
-    assert '"torch", "numpy"' in source and not re.search(r"-e\b|--editable|-U\b|--upgrade", source)
+def set_up_of(notebook):
+    return cells(notebook, "code")[0][1]
+
+
+def test_set_up_is_the_same_everywhere_and_nothing_else_installs(notebook):
+    first = json.loads(NOTEBOOKS[0].read_text(encoding="utf-8"))
+    assert set_up_of(notebook) == set_up_of(first)
     for where, later, _ in cells(notebook, "code")[1:]:
         assert "pip" not in later.split(), where
+
+
+PLAYER = """
+import json, sys
+from IPython.core.interactiveshell import InteractiveShell
+class Shell(InteractiveShell):
+    def enable_gui(self, gui=None):
+        pass  # nothing draws here
+shell = Shell.instance()
+for cell in json.loads(sys.argv[1]):
+    shell.run_cell(cell).raise_error()
+"""
+# What a reader may do after it, and where both ways find the package.
+AFTERWARDS = """
+import json, sgpo_mini
+helped = !{sys.executable} -m sgpo_mini --help
+child = !{sys.executable} -c "import sgpo_mini; print(sgpo_mini.__file__)"
+here = [sgpo_mini.__file__, os.environ.get("PYTHONPATH"), sys.path.count(os.path.abspath(".."))]
+print("FOUND", json.dumps([*here, child[-1], " ".join(helped)]))
+"""
+# Colab, where `pip install` puts the package into the folder `site`.
+IN_COLAB = """
+import shutil, subprocess, sys, types
+sys.modules["google.colab"] = types.ModuleType("google.colab")
+def pip(command, check):
+    print("PIP", *command[1:])
+    shutil.copytree({package!r}, {site!r} + "/sgpo_mini")
+subprocess.run = pip
+"""
+
+
+def play(folder, python_path, *before):
+    """Run the set-up cell twice, as Jupyter would in a folder, and what comes after it.
+
+    Returns (pip's command lines, what AFTERWARDS found). `before` are cells that come first.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {"PYTHONPATH": str(python_path)} if python_path else {}
+    set_up = set_up_of(json.loads(NOTEBOOKS[0].read_text(encoding="utf-8")))
+    told = json.dumps([*before, set_up, set_up, AFTERWARDS])
+    ran = subprocess.run(
+        [sys.executable, "-c", PLAYER, told],
+        cwd=folder,
+        env=environment | {"IPYTHONDIR": str(folder / ".ipython"), "MPLBACKEND": ""},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    lines = ran.stdout.splitlines()
+    (found,) = [line.removeprefix("FOUND ") for line in lines if line.startswith("FOUND ")]
+    here, *settings, child, helped = json.loads(found)
+    assert here == child, "`import` and `!python` find the same package"
+    assert "usage:" in helped and "train" in helped
+    return [line for line in lines if line.startswith("PIP ")], [Path(here).parent, *settings]
+
+
+@pytest.fixture
+def site(tmp_path):
+    (tmp_path / "site").mkdir()
+    return tmp_path / "site"
+
+
+def clone(folder):
+    """A clone's two folders that count here; returns the one that Jupyter runs notebooks in."""
+    shutil.copytree(ROOT / "sgpo_mini", folder / "sgpo_mini")
+    (folder / "notebooks").mkdir()
+    return folder / "notebooks"
+
+
+@pytest.mark.parametrize("name, others", [("clone", False), ("a clone with blanks", True)])
+def test_set_up_in_a_clone_reaches_imports_and_processes(name, others, tmp_path, site):
+    root = tmp_path / name
+    installed, (package, python_path, times) = play(clone(root), site if others else None)
+    assert not installed and package == root / "sgpo_mini"
+    assert python_path.split(os.pathsep) == [str(site)] * others + [str(root)] and times == 1
+
+
+@pytest.mark.parametrize("beside_a_clone", [False, True])
+def test_set_up_leaves_an_installed_package_as_it_is(beside_a_clone, tmp_path, site):
+    shutil.copytree(ROOT / "sgpo_mini", site / "sgpo_mini")
+    folder = clone(tmp_path / "clone") if beside_a_clone else tmp_path
+    installed, found = play(folder, site)
+    assert not installed and found == [site / "sgpo_mini", str(site), 0]
+
+
+@pytest.mark.parametrize("beside_a_clone", [False, True])
+def test_set_up_installs_in_colab_unless_there_is_a_clone(beside_a_clone, tmp_path, site):
+    """The package, not editable, torch and numpy left as they are."""
+    colab = IN_COLAB.format(package=str(ROOT / "sgpo_mini"), site=str(site))
+    folder = clone(tmp_path / "clone") if beside_a_clone else tmp_path
+    installed, (package, *_) = play(folder, site, colab)
+    if beside_a_clone:
+        assert not installed and package == tmp_path / "clone" / "sgpo_mini"
+        return
+    (command,) = installed
+    assert package == site / "sgpo_mini"
+    assert re.fullmatch(
+        r"PIP -m pip install --quiet torch==\S+ numpy==\S+ "
+        rf"git\+https://github\.com/{sgpo_mini.REPOSITORY}",
+        command,
+    )

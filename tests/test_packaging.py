@@ -51,7 +51,12 @@ def git_files(*options):
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")
     listed = subprocess.run(
-        ["git", "ls-files", "-z", *options], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "-z", *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        encoding="utf-8",
     )
     return sorted(name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file())
 
@@ -100,7 +105,11 @@ def imports(tree):
 
 def fresh_python(code, *arguments):
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        encoding="utf-8",
     )
 
 
@@ -131,6 +140,18 @@ def test_ranges_admit_the_tested_versions_and_end_before_the_next_major():
         assert pinned in requirement.specifier, requirement
         assert str(pinned.major + 1) not in requirement.specifier, requirement
         assert any(part.operator == ">=" for part in requirement.specifier), requirement
+
+
+def test_the_oldest_versions_tested_are_the_lower_bounds():
+    listed = subprocess.run(
+        [sys.executable, ".ci/oldest.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    oldest = pins(listed.stdout.splitlines())
+    base = {Requirement(line).name for line in PYPROJECT["project"]["dependencies"]}
+    assert set(oldest) == base | {"pytest", "nbval"}
+    for requirement in declared():
+        bounds = [part.version for part in requirement.specifier if part.operator == ">="]
+        assert [oldest.get(requirement.name, bounds[0])] == bounds
 
 
 def test_installed_versions_lie_in_the_ranges():
@@ -270,7 +291,6 @@ def test_layout_in_the_readme_names_every_file_and_wing():
     section = text.split("\n## Layout\n")[1].split("\n## ")[0]
     first = [row.split("|")[1] for row in section.splitlines() if row.startswith("| ")]
     named = re.findall(r"`([\w/.]+)`", " ".join(first))
-    named = {*named, "scale/"}  # its row comes with the README's rewrite; then this line goes
     wings = {f"{path.name}/" for path in PACKAGE.iterdir() if any(path.glob("*.py"))}
     assert sorted(named) == sorted({p.name for p in PACKAGE.glob("*.py")} | wings | {"results/"})
 
@@ -308,6 +328,20 @@ def test_links_of_the_notebooks_lead_to_headings_of_the_pages():
         assert heading in anchors(page), (name, heading)
 
 
+def test_ci_runs_the_tests_with_the_oldest_versions_and_on_other_systems():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    commands = {
+        (system, step["run"])
+        for job in workflow["jobs"].values()
+        for system in job.get("strategy", {}).get("matrix", {}).get("os", [job["runs-on"]])
+        for step in job["steps"]
+        if "run" in step
+    }
+    expected = {("ubuntu-latest", ".ci/run"), ("ubuntu-latest", ".ci/run oldest")}
+    expected |= {(f"{name}-latest", "python -m pytest tests/") for name in ("windows", "macos")}
+    assert expected <= commands
+
+
 def test_wheel_holds_the_whole_package(tmp_path):
     pytest.importorskip("setuptools", minversion="77.0.3", reason="builds with setuptools")
     # From a copy: a build inside the checkout would leave folders there.
@@ -323,6 +357,7 @@ def test_wheel_holds_the_whole_package(tmp_path):
         capture_output=True,
         text=True,
         timeout=300,
+        encoding="utf-8",
     )
     assert built.returncode == 0, built.stdout + built.stderr
     (wheel,) = tmp_path.glob("sgpo_mini-*.whl")

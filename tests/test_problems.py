@@ -1,12 +1,15 @@
 """Facts about reading problems and judging answers."""
 
+import csv
 import json
 import os
 import sys
 import time
 import types
+from fractions import Fraction
 from pathlib import Path
 
+import datasets
 import pytest
 
 from sgpo_mini.problems import (
@@ -63,7 +66,50 @@ STATED = [
     ("#### 12 apples.", "12"),
     ("#### 12-inch", "12"),
     ("#### $5/day", "5"),
-    ("A: -1.8 billion", "-1.8"),
+    ("A: -1.8 billion", "-1800000000"),
+    ("#### 5 million people", "5000000"),
+    ("#### 3/4 million", "750000"),
+    ("#### 2 hundred thousand", "200000"),
+    ("#### 5 dozen", "5"),
+    ("#### 4 ten-dollar bills", "4"),
+    ("#### 3 hundred-dollar bills", "3"),
+    ("#### 5th", "5"),
+    ("#### 5/6ths", "5/6"),
+    ("#### 25 cm² ", "25"),
+    ("#### 25 cm^2", "25"),
+    ("#### 25 m2", "25"),
+    ("#### ₹500", "500"),
+    ("#### US$5", "5"),
+    ("#### 5¢", "5"),
+    ("#### 5 p.m. on Monday", "5"),
+    ("#### 5<|endoftext|>", "5"),
+    ("#### => 5", "5"),
+    ("The answer is 5\u2014because two and three make it.", "5"),
+    ("The answer is 5 \u2014 she keeps the rest.", "5"),
+    ("#### ≈ 5", "5"),
+    ("#### 5 x 3 = 15", "15"),
+    ("#### m + n = 27", "27"),
+    # all of Unicode's digits, separators, minus signs and slashes; minus words
+    *((f"#### 57{space}500", "57500") for space in "\xa0\u1680\u2003\u2007\u2009\u202f\u3000"),
+    ("#### 57’500", "57500"),
+    ("#### 57'500.50", "57500.5"),
+    ("#### 57_500", "57500"),
+    ("#### $5\u2009000\u2009000", "5000000"),
+    ("#### 57，500", "57500"),
+    ("#### ١٬٢٣٤٫٥", "1234.5"),
+    ("#### १२", "12"),
+    ("#### １２", "12"),
+    ("#### ٣", "3"),
+    *((f"#### 3{slash}4", "3/4") for slash in "\u2044\u2215\uff0f"),
+    ("#### ½", "1/2"),
+    ("#### 1½", "3/2"),
+    ("#### -2⅔ cups", "-8/3"),
+    *((f"#### {minus}5", "-5") for minus in "\u2010\u2011\u2012\u2013\u2014\u2796\ufe63\uff0d"),
+    ("#### negative 3", "-3"),
+    ("The answer is minus $3.", "-3"),
+    ("The answer is **Negative 1,234**.", "-1234"),
+    ("#### \u200f-5\u200e", "-5"),
+    ("Answer：“5”", "5"),
     ("The answer is 5!", "5"),
     ("#### 3/4", "3/4"),
     ("#### 6/8 of the cake", "3/4"),
@@ -80,6 +126,8 @@ STATED = [
     (r"\boxed{\$1,234.50}", "1234.5"),
     (r"\boxed{1{,}234}", "1234"),
     (r"\boxed{1\,234}", "1234"),
+    (r"\boxed{1\;234\;567}", "1234567"),
+    (r"\boxed{25 \text{ cm}^2}", "25"),
     (r"\boxed{50\%}", "50"),
     (r"\boxed{5 \text{ apples}}", "5"),
     (r"\boxed{\mathbf{\text{\$5}}}", "5"),
@@ -124,7 +172,11 @@ NO_ANSWER = [
     "#### 2**3",
     "#### 5^2",
     "#### 5²",
-    "#### 1½",
+    "#### 5k",
+    "#### $5M",
+    "#### 5bn",
+    "#### 5万",
+    "#### 5 squared",
     "#### x - 5",
     "#### 10:30",
     "#### 3,4",
@@ -134,7 +186,57 @@ NO_ANSWER = [
     "#### 1.2.3",
     "#### 12-15",
     "#### 3/4/2020",
-    "#### ٣",
+    *(f"#### 5{dash}6" for dash in "-\u2010\u2012\u2013\u2014~\u301c"),
+    "#### 57\u202f50",
+    "#### 57\u2009500,5",
+    "#### 1,234\u2009567",
+    "#### 5\u20636",
+    "#### 5; 6",
+    "#### 5、6",
+    "#### 5 6",
+    "#### 5 hours 30 minutes",
+    "#### 5 hours thirty minutes",
+    "#### 5h30",
+    "#### 5 ft. 3 in.",
+    "#### 5'10\"",
+    "#### 5 and a half",
+    "#### 1 and 1/2",
+    "#### 5 3/2",
+    "#### 3 quarters of it",
+    "#### 2 thirds",
+    "#### twenty 5",
+    "#### half of 10",
+    "#### twice 5",
+    "#### a hundred and 5",
+    "#### 5 hundred and six",
+    "#### 5 out of ten",
+    "#### minus about 3",
+    "#### 10-John's age",
+    "#### ±5",
+    "#### ≥ 5",
+    "#### x >= 5",
+    "#### x ≠ 5",
+    "#### 2x = 10",
+    "#### x² = 25",
+    "#### x = 5 or x = 6",
+    "#### x = 5, y = 6",
+    "#### 12 (note 3*5 = 15)",
+    "#### ⌈5.2⌉",
+    "#### 0.333...",
+    "#### 0.333…",
+    "#### 0.3\u0305",
+    "#### 1️⃣0️⃣",
+    "#### ⑤",
+    "#### Ⅳ",
+    "#### 10₂",
+    "#### 5π",
+    "#### 5√2",
+    "#### 0xFF",
+    "<answer>5\n6</answer>",
+    "<answer>5 hours 30 minutes</answer>",
+    "between **5** and **6**",
+    "So 3 or **4**",
+    "It takes **5** hours 30 minutes.",
     "The answer is 5 or 6",
     "The answer is between 5 and 6",
     "The answer is 5 hours and 30 minutes",
@@ -144,6 +246,11 @@ NO_ANSWER = [
     r"\boxed{\sqrt{2}}",
     r"\boxed{\frac{10}{\sqrt{2}}}",
     r"\boxed{2x}",
+    r"\boxed{5\,6}",
+    r"\boxed{5!}",
+    r"\boxed{0.\overline{3}}",
+    r"\boxed{5\text{ or }6}",
+    r"\boxed{x=5 \text{ or } x=6}",
     r"\boxed{}",
     r"\boxed{5",
     "<answer>5",
@@ -161,6 +268,33 @@ def test_a_stated_answer_is_read_in_canonical_form(text, answer):
 @pytest.mark.parametrize(("text", "answer"), LAST_WINS)
 def test_the_last_statement_decides(text, answer):
     assert extract_answer(text) == answer
+
+
+NEW_TURNS = [
+    "<answer>66</answer> Human: What is 2 + 2? <answer>4</answer>",
+    "#### 66\nHuman: What is 2 + 2?\n#### 4",
+    "#### 66 Question: What is 2 + 2? #### 4",
+    "A: 66\n\nQ: What is 2 + 2?\nA: 4",
+    "The answer is 66.\n\n**Problem 2:** What is 2 + 2?\nThe answer is 4.",
+    "#### 66\n\n### Instruction:\nWhat is 2 + 2?\n\n#### 4",
+    "\\boxed{66}<|im_start|>user\nWhat is 2 + 2?<|im_start|>assistant\n\\boxed{4}",
+    "\\boxed{66}\nuser\nWhat is 2 + 2?\nassistant\n\\boxed{4}",
+    "#### 66 [INST] What is 2 + 2? [/INST] #### 4",
+    "#### 60, no:\n#### 66\nUser: What is 2 + 2?\n#### 4",
+    "Question: What is 60 + 6?\nAnswer: 66\nQuestion: What is 2 + 2?\nAnswer: 4",
+    "66\nHuman: What is 2 + 2?\n#### 4",
+    "So it is **66**.\nHuman: What is 2 + 2?\n#### 4",
+]
+
+
+@pytest.mark.parametrize("text", NEW_TURNS)
+def test_the_first_new_turn_after_an_answer_ends_the_completion(text):
+    assert extract_answer(text) == "66"
+
+
+def test_a_new_turn_is_no_second_chance_and_needs_an_answer_before_it():
+    assert extract_answer("#### unknown\nHuman: What is 2 + 2?\n#### 4") is None
+    assert extract_answer("Let me think.\nQuestion: What is 2 + 2?\n#### 4") == "4"
 
 
 @pytest.mark.parametrize("text", NO_ANSWER)
@@ -210,7 +344,9 @@ def test_a_gold_answer_that_cannot_be_read_is_an_error(answer):
         "A:\n",
         "<answer>",
     ]
-    + ["1 ", "1/", "-", "=1", "a ", "or ", ".! ", "$", "> "],
+    + ["1 ", "1/", "-", "=1", "a ", "or ", ".! ", "$", "> "]
+    + ["1'000", "\u202f123", "½", "\u200b", "5\u200b", "five ", "hundred ", "x ", "(", "Q:\n"]
+    + ["Human: ", "Question ", "minus ", "\\,", "**5** ", "<|a"],
 )
 @pytest.mark.parametrize("start", ["", "#### 1", "answer: ", r"\boxed{"])
 def test_hostile_text_takes_linear_time(start, piece):
@@ -318,10 +454,137 @@ def test_any_jsonl_loads_with_its_optional_fields(tmp_path):
     separator = '{"question": "a\u2028b", "answer": 2}'  # U+2028 ends no line of JSON
     file = write(tmp_path, full, "", separator, {"id": 7, "question": "q", "answer": 0.5}, "", " ")
     assert load_problems(file) == [
-        Problem("one", "How many?", "1,000", "s", "e", "add", "f", ("add", "halve")),
+        Problem("one", "How many?", "1000", "s", "e", "add", "f", ("add", "halve")),
         Problem("data-0003", "a\u2028b", "2"),
         Problem("7", "q", "0.5"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [("$10", "10"), ("m = 27", "27"), ("(27)", "27"), (r"$\frac{6}{8}$", "3/4"), ("50%", "50")]
+    + [
+        (" 57\u202f500 ", "57500"),
+        ("5 million", "5000000"),
+        ("The answer is 7.", "7"),
+        (12.0, "12"),
+    ],
+)
+def test_a_gold_answer_is_kept_in_canonical_form(tmp_path, written, kept):
+    (problem,) = load_problems(write(tmp_path, {"question": "q", "answer": written}))
+    assert (problem.answer, problem.solution) == (kept, "")
+    assert Fraction(problem.answer) == Fraction(kept)
+    assert is_correct(f"#### {kept}", problem.answer)
+
+
+@pytest.mark.parametrize("answer", ["She has 12. 3 are left.", "3 apples and 4", "Option 3", "1e3"])
+def test_a_gold_answer_that_is_not_surely_one_number_is_refused(tmp_path, answer):
+    with pytest.raises(ValueError, match="can't be used: write one number"):
+        load_problems(write(tmp_path, {"question": "q", "answer": answer}))
+
+
+BOXED = {"problem": "How many?", "solution": "900 + 100, so \\boxed{1{,}000}."}
+
+
+@pytest.mark.parametrize(
+    ("row", "check", "answer", "solution"),
+    [
+        (GSM8K_ROW, None, "1000", GSM8K_ROW["answer"]),
+        (GSM8K_ROW | {"solution": "another"}, None, "1000", "another"),
+        (GSM8K_ROW, str.isprintable, "1,000", GSM8K_ROW["answer"]),
+        ({"prompt": "How many?", "ground_truth": 1000}, None, "1000", ""),
+        ({"Question": "How many?", "ANSWER": "1000"}, None, "1000", ""),
+        ({"problem": "How many?", "solution": GSM8K_ROW["answer"]}, None, "1000", "=solution"),
+        (BOXED, None, "1000", "=solution"),
+        (BOXED, str.isprintable, "1{,}000", "=solution"),
+        ({"question": "How many?", "answer": "#### 1000"}, None, "1000", ""),
+        ({"question": "How many?", "problem": "no", "answer": "1000", "solution": "s"}, None)
+        + ("1000", "s"),
+    ],
+)
+def test_usual_columns_are_found_and_a_solution_gives_its_answer(
+    tmp_path, row, check, answer, solution
+):
+    solution = row["solution"] if solution == "=solution" else solution
+    expected = [Problem("data-0001", "How many?", answer, solution)]
+    assert load_problems(write(tmp_path, row), check) == expected
+
+
+TABLE = [
+    {"id": "007", "task": "How many,\nthen?", "target": "1,000", "solution": "s", "strategy": ""},
+    {"id": "008", "task": 'The "second"?', "target": "0.50", "solution": "", "strategy": "add"},
+]
+OF_TABLE = [
+    Problem("007", "How many,\nthen?", "1000", "s"),
+    Problem("008", 'The "second"?', "0.5", "", "", "add"),
+]
+
+
+def write_table(folder, ending) -> Path:
+    file = folder / f"my [1] table{ending}"
+    kind = ending.lower()
+    if kind == ".parquet":
+        rows = [{name: value or None for name, value in row.items()} for row in TABLE]
+        datasets.Dataset.from_list(rows).to_parquet(file)
+    elif kind in (".csv", ".tsv"):
+        with open(file, "w", encoding="utf-8-sig", newline="") as stream:
+            rows = csv.DictWriter(stream, list(TABLE[0]), delimiter="\t" if kind == ".tsv" else ",")
+            rows.writeheader()
+            rows.writerows(TABLE)
+    elif kind == ".json":
+        file.write_text(json.dumps(TABLE, indent=1), encoding="utf-8")
+    else:
+        write(folder, *TABLE, name=file.name)
+    return file
+
+
+ENDINGS = [".jsonl", ".JSONL", ".json", ".csv", ".CSV", ".tsv", ".parquet", ".Parquet", ".txt"]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_files_of_every_kind_say_the_same(tmp_path, ending):
+    file = write_table(tmp_path, ending)
+    assert load_problems(file, question_column="task", answer_column="target") == OF_TABLE
+    had = r"it has id, task, target, solution(, strategy)?\); add it, or name the column"
+    with pytest.raises(ValueError, match=rf"no field 'question' \({had}.*--question-column"):
+        load_problems(file, answer_column="target")
+    with pytest.raises(ValueError, match=rf"no field 'goal' \({had}.*--answer-column"):
+        load_problems(file, question_column="task", answer_column="goal")
+
+
+def test_a_json_file_may_hold_lines_and_empty_ids_are_numbered_by_row(tmp_path):
+    assert load_problems(write(tmp_path, GSM8K_ROW, name="x.json"))[0].id == "x-0001"
+    (tmp_path / "y.csv").write_text("Question , answer\nq,5\n\nr,6\n".lower())
+    assert [(p.id, p.answer) for p in load_problems(tmp_path / "y.csv")] == [
+        ("y-0001", "5"),
+        ("y-0002", "6"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.csv", 'question,answer\nq,5\n"r,6\n', "x.csv can't be read after line 2"),
+        ("x.csv", "question,answer\nq,5\nHow many, then?,6\n", "row 2 has not as many fields as"),
+        ("x.csv", "question,answer\nq\n", "row 1 has not as many fields as"),
+        ("x.csv", "question;answer\nq;5\n", r"no field 'question' \(it has question;answer\)"),
+        ("x.csv", "question,answer\nq,\n", "row 1: 'answer' is blank"),
+        ("x.csv", "question,answer\n", "x.csv holds no problems"),
+        ("x.tsv", "question\tanswer\nq\tmany\n", "x.tsv, row 1: the answer 'many' can't be used"),
+        ("x.json", '[{"question": "q", "answer": "5"}', "starts with \\[ and is no JSON list"),
+        ("x.json", '[{"question": "q", "answer": "5"}, 6]', "x.json, item 2 is not a JSON object"),
+        ("x.json", "[]", "x.json holds no problems"),
+        ("x.json", '{"data": [\n{"question": "q", "answer": "5"}]}', r"\(it has data\)"),
+        ("x.csv", "question,answer,answer\nq,5,6\n", "x.csv has two columns 'answer'"),
+        ("x.json", '[{"prompt": [{"content": "q"}], "answer": "5"}]', "'prompt' must be text, not"),
+        ("x.parquet", "question,answer\n", "x.parquet can't be read as parquet"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_one_sentence(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=message) as error:
+        load_problems(tmp_path / name)
+    assert str(error.value).startswith(str(tmp_path / name)) and "\n" not in str(error.value)
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_no_obstacle(tmp_path):
@@ -389,5 +652,5 @@ def test_a_file_that_cannot_be_used_is_refused(tmp_path, content, message):
 
 
 def test_a_folder_in_place_of_a_file_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="is a folder; name a JSONL file"):
+    with pytest.raises(ValueError, match="is a folder; name a file"):
         load_problems(tmp_path)

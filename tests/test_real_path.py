@@ -70,7 +70,7 @@ CONFIG = Config(
 
 
 def test_the_folders_stop_tokens_are_kept_and_its_sampling_settings_are_not(student, model_folder):
-    asked = json.loads((model_folder / "generation_config.json").read_text())
+    asked = json.loads((model_folder / "generation_config.json").read_text(encoding="utf-8"))
     assert asked["top_k"] == 20 and asked["repetition_penalty"] > 1
     assert student.stop_ids == (END_OF_TURN, END_OF_TEXT)
     assert student.pad_id == END_OF_TEXT
@@ -183,8 +183,8 @@ def test_three_steps_resuming_and_evaluating(model_folder, problems, tmp_path, l
     run("parts", 2)
     resumed = run("parts", 3, resume=True)
 
-    metrics = (tmp_path / "whole" / "metrics.jsonl").read_text()
-    assert metrics == (tmp_path / "parts" / "metrics.jsonl").read_text()
+    metrics = (tmp_path / "whole" / "metrics.jsonl").read_text(encoding="utf-8")
+    assert metrics == (tmp_path / "parts" / "metrics.jsonl").read_text(encoding="utf-8")
     rows = [json.loads(line) for line in metrics.splitlines()]
     assert [row["step"] for row in rows] == [1, 2, 3]
     assert any(row["grpo_loss"] for row in rows) or any(row["gradient_norm"] for row in rows)

@@ -1,6 +1,7 @@
 """rollout.py: samples are the policy's, and every token is scored as a plain forward pass would."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ import transformers
 from plain_decoding import generate
 from torch import Tensor
 
-from sgpo_mini import rollout
+from sgpo_mini import decoding, rollout
 from sgpo_mini.decoding import draw, tempered
 from sgpo_mini.losses import token_entropy
 from sgpo_mini.problems import Problem
@@ -187,7 +188,7 @@ def test_no_default_cuts_the_tail_of_the_distribution():
 def test_a_hostile_generation_config_reaches_no_sample(tmp_path):
     folder = tmp_path / "hostile"
     save_student(make_student(), folder)
-    (folder / "generation_config.json").write_text(json.dumps(HOSTILE))
+    (folder / "generation_config.json").write_text(json.dumps(HOSTILE), encoding="utf-8")
     hostile = load_student(folder, device="cpu")
     assert set(hostile.stop_ids) == set(SEVERAL_STOPS)  # the stop tokens are all that is kept
     assert_frequencies(hostile, PROMPTS[0])
@@ -248,6 +249,54 @@ def test_completions_that_have_ended_are_no_longer_computed():
     unended = [int((drawn.mask.sum(dim=1) > step).sum()) for step in range(len(rows))]
     assert rows[0] == 120 and rows == sorted(rows, reverse=True) and rows[-1] < 20
     assert all(n <= computed <= n / (1 - 1 / 8) for n, computed in zip(unended, rows, strict=True))
+
+
+def sampled_with_blocks(student: Student, block: int, monkeypatch, **settings) -> Rollouts:
+    monkeypatch.setattr(decoding, "_BLOCK", block)
+    torch.manual_seed(5)
+    return sample(student, PROMPTS, 8, **settings)
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 7])
+def test_the_size_of_a_block_of_the_cache_changes_not_one_bit(student, block, monkeypatch):
+    settings = {"max_new_tokens": 24, "temperature": 1.3}
+    student = replace(student, stop_ids=SEVERAL_STOPS)
+    expected = sampled_with_blocks(student, 1000, monkeypatch, **settings)
+    drawn = sampled_with_blocks(student, block, monkeypatch, **settings)
+    assert drawn.tokens.equal(expected.tokens) and drawn.entropies.equal(expected.entropies)
+    assert drawn.tokens.shape[1] > 12 > drawn.mask.sum(dim=1).min(), "blocks and rows must end"
+
+
+def cached_places(student: Student, group_size: int, max_new_tokens: int) -> list[int]:
+    """Tokens that the cache has room for, in all rows together, at every token sampled."""
+    held = []
+
+    def note(module, inputs, output):
+        layers = output.past_key_values.layers
+        states = [states for layer in layers for states in (layer.keys, layer.values)]
+        held.append(sum(tensor.untyped_storage().nbytes() for tensor in states))
+
+    hook = student.causal_model.base_model.register_forward_hook(note)
+    torch.manual_seed(0)
+    sample(student, PROMPTS, group_size, max_new_tokens=max_new_tokens)
+    hook.remove()
+    a_token = 2 * 2 * 32 * 4  # bytes: keys and values in two layers, 32 float32 each
+    return [number // a_token for number in held[1:]]  # the first call computes the prompts
+
+
+def test_the_cache_grows_with_the_completions_and_not_with_their_limit():
+    student = replace(make_student(), stop_ids=SEVERAL_STOPS)
+    held = cached_places(student, 40, max_new_tokens=100_000)
+    assert max(held) == held[0] == 120 * (6 + 64)
+    assert held[-1] < held[0] / 5, "completions that have ended give their memory back"
+    assert cached_places(student, 40, max_new_tokens=5)[0] == 120 * (6 + 5)
+
+
+def test_a_long_completion_makes_the_cache_grow_to_the_limit_and_no_further():
+    student = replace(make_student(), stop_ids=())
+    lengths = [held / 3 for held in cached_places(student, 1, max_new_tokens=300)]
+    assert lengths[0] == 6 + 64 and lengths[-1] == 6 + 300 and len(set(lengths)) < 8
+    assert all(6 + n <= length <= 6 + n + 76 for n, length in enumerate(lengths, start=1))
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
@@ -427,6 +476,52 @@ def test_half_precision_scores_are_float32_and_close():
     # The temperature divides in float32, as it does in sampling.
     log_p = (logits.float() / 0.7).log_softmax(-1)
     close(logps[inside], log_p.gather(-1, rollouts.tokens[inside].unsqueeze(-1)).squeeze(-1), 1e-6)
+
+
+def gradients_of(student: Student, total: Callable[[], Tensor]) -> dict[str, Tensor | None]:
+    student.model.zero_grad()
+    total().backward()
+    return {name: p.grad for name, p in student.model.named_parameters() if p.requires_grad}
+
+
+def with_adapters(folder) -> Student:
+    save_student(make_student(), folder)
+    student = load_student(folder, device="cpu", lora_rank=4)
+    with torch.no_grad():
+        for name, parameter in student.model.named_parameters():
+            if "lora_B" in name:  # it starts at 0, where its partner gets no gradient
+                parameter.fill_(0.05)
+    return student
+
+
+@pytest.mark.parametrize("kind", ["whole", "checkpointing", "lora"])
+@pytest.mark.parametrize("what", ["forward KL", "reverse KL", "sample, score", "score, score"])
+def test_in_half_precision_every_weight_gets_its_gradient(what, kind, tmp_path):
+    """torch 2.6 gives the weights that a pass without gradient has cast to the passes after it,
+    as long as any autocast context is open: with those, no projection gets a gradient."""
+    student = with_adapters(tmp_path) if kind == "lora" else make_student()
+    student = checkpointing(student) if kind == "checkpointing" else student
+    half, rollouts = replace(student, compute_dtype=torch.bfloat16), five_rollouts()
+
+    def total(student: Student) -> Tensor:
+        if what.endswith("KL"):
+            reverse = what == "reverse KL"
+            return strategy_kl(student, GUIDED, PROMPTS, rollouts, reverse=reverse).sum()
+        if what == "sample, score":
+            sample(student, PROMPTS, 2, max_new_tokens=4)
+        else:
+            with torch.no_grad():
+                score(student, PROMPTS, rollouts)
+        return score(student, PROMPTS, rollouts).sum()
+
+    exact = gradients_of(student, lambda: total(student))
+    for around in (False, True):  # a caller's own context, such as a trainer's
+        with torch.autocast("cpu", torch.bfloat16, enabled=around):
+            gradients = gradients_of(student, lambda: total(half))
+        for name, gradient in gradients.items():
+            assert gradient is not None, name
+            alike = torch.cosine_similarity(gradient.flatten(), exact[name].flatten(), dim=0)
+            assert alike > 0.9, name
 
 
 @pytest.mark.parametrize("name", OTHERS)

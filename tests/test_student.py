@@ -183,8 +183,8 @@ def test_a_saved_student_loads_with_plain_transformers(folder):
 @pytest.mark.parametrize("eos", [7, [7, 9]])
 @pytest.mark.parametrize("file", ["generation_config.json", "config.json"])
 def test_every_stop_token_that_the_folder_names_is_kept(own_folder, file, eos):
-    settings = json.loads((own_folder / file).read_text())
-    (own_folder / file).write_text(json.dumps(settings | {"eos_token_id": eos}))
+    settings = json.loads((own_folder / file).read_text(encoding="utf-8"))
+    (own_folder / file).write_text(json.dumps(settings | {"eos_token_id": eos}), encoding="utf-8")
     if file == "config.json":
         (own_folder / "generation_config.json").unlink()
     expected = {1, *(eos if isinstance(eos, list) else [eos])}
@@ -194,17 +194,17 @@ def test_every_stop_token_that_the_folder_names_is_kept(own_folder, file, eos):
 
 def test_a_tokenizer_without_pad_is_padded_with_its_stop_token(own_folder):
     path = own_folder / "tokenizer_config.json"
-    settings = json.loads(path.read_text())
-    path.write_text(json.dumps(settings | {"pad_token": None}))
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(settings | {"pad_token": None}), encoding="utf-8")
     loaded = load_student(own_folder, device="cpu")
     assert loaded.pad_id == loaded.stop_ids[0] == 1
 
 
 def test_the_tokenizer_needs_an_end_token(own_folder):
     for file in ("tokenizer_config.json", "generation_config.json", "config.json"):
-        settings = json.loads((own_folder / file).read_text())
+        settings = json.loads((own_folder / file).read_text(encoding="utf-8"))
         removed = {name: None for name in ("eos_token", "eos_token_id") if name in settings}
-        (own_folder / file).write_text(json.dumps(settings | removed))
+        (own_folder / file).write_text(json.dumps(settings | removed), encoding="utf-8")
     with pytest.raises(ValueError, match="end token"):
         load_student(own_folder, device="cpu")
 
@@ -252,9 +252,11 @@ def test_pickled_weights_are_not_loaded(own_folder):
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda folder: (folder / "config.json").write_text("{"),
-        lambda folder: (folder / "config.json").write_text('{"model_type": "no_such_thing"}'),
-        lambda folder: (folder / "tokenizer.json").write_text("{"),
+        lambda folder: (folder / "config.json").write_text("{", encoding="utf-8"),
+        lambda folder: (folder / "config.json").write_text(
+            '{"model_type": "no_such_thing"}', encoding="utf-8"
+        ),
+        lambda folder: (folder / "tokenizer.json").write_text("{", encoding="utf-8"),
         lambda folder: (folder / "model.safetensors").write_bytes(b"1234567890"),
         lambda folder: (folder / "model.safetensors").unlink(),
     ],
@@ -399,7 +401,10 @@ def test_adapters_are_saved_in_pefts_own_format(adapter_folder):
     names = {file.name for file in path.iterdir()}
     assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer_config.json"} <= names
     assert "model.safetensors" not in names and "config.json" not in names
-    assert json.loads((path / "adapter_config.json").read_text())["peft_type"] == "LORA"
+    assert (
+        json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))["peft_type"]
+        == "LORA"
+    )
     assert all(".lora_" in name for name in load_file(path / "adapter_model.safetensors"))
 
 
@@ -437,16 +442,16 @@ def test_an_adapter_that_can_not_be_used_is_refused(adapter_folder, tmp_path, pr
     path, _ = adapter_folder
     for file in path.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    config = json.loads((path / "adapter_config.json").read_text())
+    config = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
     if problem == "pickled weights":
         weights = load_file(tmp_path / "adapter_model.safetensors")
         torch.save(weights, tmp_path / "adapter_model.bin")
         (tmp_path / "adapter_model.safetensors").unlink()
     elif problem == "no JSON":
-        (tmp_path / "adapter_config.json").write_text("{")
+        (tmp_path / "adapter_config.json").write_text("{", encoding="utf-8")
     else:
         config["base_model_name_or_path"] = None if problem == "no base" else "/gone/away"
-        (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+        (tmp_path / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
     refusal(tmp_path)
 
 

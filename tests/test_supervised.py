@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 from dataclasses import replace
 from itertools import cycle, islice
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from small_world import (
     copy_of,
     fresh_student,
@@ -281,7 +284,7 @@ def test_ctrl_c_saves_and_the_resumed_run_equals_an_uninterrupted_one(monkeypatc
 
     def pressing(*arguments):
         if next(count) == 9:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         return real(*arguments)
 
     told = "go on with --resume --out .*run"
@@ -334,7 +337,7 @@ def test_a_folder_is_refused_when_it_holds_a_run_or_none_to_resume(student, tmp_
     with pytest.raises(ValueError, match="first_example"):
         settings = {"batch_size": 4, "out": str(tmp_path / "run"), "resume": True}
         pretrain(student, stream(seed=1), steps=STEPS, **settings)
-    saved = json.loads((tmp_path / "run" / "config.json").read_text())
+    saved = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
     assert saved["steps"] == STEPS and saved["threads"] == 1
 
 
@@ -345,3 +348,108 @@ def test_gradients_of_half_precision_are_scaled(student):
     assert supervised.gradient_scaler(half).is_enabled()
     warm_up(half, varied(), epochs=2, batch_size=3, learning_rate=1e-3)
     assert all(tensor.isfinite().all() for tensor in weights_of(half).values())
+
+
+# Losses that are not finite
+
+
+def poison(monkeypatch, kind: str, calls) -> None:
+    """Make the loss of the chosen calls (counted from 0) not finite, or its gradient alone."""
+    real, count = supervised.sft_loss, iter(range(10**6))
+
+    def poisoned(student, batch):
+        loss = real(student, batch)
+        if next(count) not in calls:
+            return loss
+        if kind == "gradient":
+            weight = next(p for p in student.model.parameters() if p.requires_grad)
+            return loss + (weight * 0).sum().sqrt()  # 0, with the gradient 0 · inf
+        return loss * float(kind)
+
+    monkeypatch.setattr(supervised, "sft_loss", poisoned)
+
+
+@pytest.mark.parametrize("trained", ["pretrain", "warm-up"])
+@pytest.mark.parametrize("bad", ["nan", "inf", "gradient"])
+def test_a_step_that_is_not_finite_is_left_out_counted_and_told(
+    monkeypatch, tmp_path, capsys, trained, bad
+):
+    shortened(monkeypatch)
+    poison(monkeypatch, bad, {2, 11, 12})
+    after = start(trained, tmp_path)
+    assert all(tensor.isfinite().all() for tensor in after.values())
+    rows = read_rows(tmp_path / "metrics.jsonl")
+    assert [row["skipped_steps"] for row in rows] == [0, 0, *[1] * 9, 2, *[3] * 8]
+    # No JSON has a number that is not finite.
+    assert {row["step"] for row in rows if row["loss"] is None} == (
+        set() if bad == "gradient" else {3, 12, 13}
+    )
+    told = [line for line in capsys.readouterr().err.split("\n") if "is left out" in line]
+    assert [re.search(r"step (\d+) is", line)[1] for line in told] == ["3", "12"]
+
+
+@pytest.mark.parametrize("trained", ["pretrain", "warm-up"])
+def test_five_in_a_row_stop_the_run_with_finite_checkpoints_and_it_can_be_resumed(
+    monkeypatch, tmp_path, trained
+):
+    shortened(monkeypatch)
+    whole = start(trained, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        poison(patch, "nan", range(7, 100))
+        with pytest.raises(
+            RuntimeError, match="not finite in 5 steps in a row, so the run stopped"
+        ):
+            start(trained, tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
+    for checkpoint in folder.checkpoints():
+        weights = load_file(checkpoint / "weights.safetensors")
+        assert all(tensor.isfinite().all() for tensor in weights.values())
+    assert [path.name for path in folder.checkpoints()] == ["step-000012", "step-000009"]
+    assert json.loads((folder.checkpoints()[0] / "state.json").read_bytes())["skipped"] == 5
+    # What was left out stays so; a checkpoint of before is gone on with as in a run undisturbed.
+    shutil.rmtree(folder.checkpoints()[0])
+    shutil.rmtree(folder.checkpoints()[0])
+    assert same_weights(start(trained, tmp_path / "run", resume=True), whole)
+
+
+def test_the_examples_that_a_run_learns_from_may_not_change(tmp_path):
+    """Beyond the first example too, which older versions looked at alone."""
+    given = varied(6)
+    settings = {"steps": 2, "batch_size": 2, "out": str(tmp_path / "run")}
+    pretrain(fresh_student(), cycle(given), **settings)
+    for change in ({"solution": "I take 4 . #### 4"}, {"question": "name 3"}, {"strategy": "x"}):
+        other = [*given[:4], replace(given[4], **change), given[5]]
+        with pytest.raises(ValueError, match=r"\(changed: (examples|strategies)\)"):
+            pretrain(fresh_student(), cycle(other), resume=True, **settings)
+    pretrain(fresh_student(), cycle(given), resume=True, **settings)
+
+
+@pytest.mark.parametrize("with_strategy", [False, True])
+def test_the_problems_of_a_warm_up_may_not_change(tmp_path, with_strategy):
+    settings = {"epochs": 1, "out": str(tmp_path / "run"), "with_strategy": with_strategy}
+    warm_up(copy_of(pretrained_student()), problems(), **settings)
+    asked = [*problems()[:9], replace(problems()[9], solution="I take 4 . #### 4")]
+    with pytest.raises(ValueError, match=r"\(changed: problems\)"):
+        warm_up(copy_of(pretrained_student()), asked, resume=True, **settings)
+    other = [replace(problem, strategy="other") for problem in problems()]
+    if with_strategy:
+        with pytest.raises(ValueError, match=r"\(changed: strategies\)"):
+            warm_up(copy_of(pretrained_student()), other, resume=True, **settings)
+    else:  # it reads none
+        warm_up(copy_of(pretrained_student()), other, resume=True, **settings)
+
+
+@pytest.mark.parametrize("kind", ["pretrain", "warm-up"])
+def test_two_runs_in_one_folder_are_refused(monkeypatch, tmp_path, kind):
+    said, real = [], supervised.sft_loss
+
+    def second(*arguments):
+        if not said:
+            said.append("")
+            with pytest.raises(ValueError, match="another run .*is at work on"):
+                start(kind, tmp_path / "run", resume=True)
+        return real(*arguments)
+
+    monkeypatch.setattr(supervised, "sft_loss", second)
+    start(kind, tmp_path / "run")
+    assert [row["step"] for row in read_rows(tmp_path / "run" / "metrics.jsonl")] == [*range(1, 21)]

@@ -473,10 +473,49 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(student, monkeypatch, 
     assert all(tensor.isfinite().all() for tensor in seen[-1].values())
 
 
-def test_a_reward_that_is_not_a_number_skips_the_step(student):
-    before = weights_of(student)
-    train(student, problems(), config(steps=1), reward=lambda completion, given: math.nan)
-    assert same_weights(before, weights_of(student))
+@pytest.mark.parametrize("value", [math.nan, None, math.inf, "1", ZeroDivisionError("of none")])
+def test_a_reward_that_fails_on_the_way_loses_no_step_and_the_run_goes_on(
+    pretrained, tmp_path, value
+):
+    """One that passes its trial: the completion was another."""
+
+    def failing(after):
+        calls = iter(range(-len(problems()), 10**6))
+
+        def reward(completion, given):
+            if next(calls) < after:
+                return even_reward(completion, given)
+            if isinstance(value, Exception):
+                raise value
+            return value
+
+        return reward
+
+    student, settings = copy_of(pretrained), config(out=str(tmp_path / "run"), checkpoint_every=99)
+    with pytest.raises(RuntimeError, match=r"step 3: the reward of .* go on with --resume --out"):
+        train(student, problems(), settings, reward=failing(2 * 21 + 5))
+    assert len(read_rows(tmp_path / "run" / "metrics.jsonl")) == 2
+    train(copy_of(pretrained), problems(), replace(settings, resume=True), reward=even_reward)
+    whole = replace(settings, out=str(tmp_path / "whole"))
+    train(copy_of(pretrained), problems(), whole, reward=even_reward)
+    for name in ("metrics.jsonl", "student/model.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    with pytest.raises(RuntimeError, match="step 1: the reward of .* (raised|is) "):
+        train(student, problems(), config(), reward=failing(3))
+
+
+def test_the_log_is_json_also_where_a_loss_is_not_finite(student, monkeypatch, tmp_path):
+    def no_json(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    for kind in ("nan", "inf", "gradient"):
+        poison(monkeypatch, kind, {0, 2})
+        train(student, problems(), config(out=str(tmp_path / kind)), reward=even_reward)
+        lines = (tmp_path / kind / "metrics.jsonl").read_text().splitlines()
+        rows = [json.loads(line, parse_constant=no_json) for line in lines]
+        assert [row["gradient_norm"] is None for row in rows] == [True, False, True, False]
+        assert [row["loss"] is None for row in rows] == [kind != "gradient", False] * 2
+        monkeypatch.undo()
 
 
 def test_after_five_in_a_row_the_run_stops_with_the_last_good_checkpoint(
@@ -664,7 +703,7 @@ def test_the_log_has_every_field_and_times_have_their_own_file(student, tmp_path
     for row in times:
         assert row["seconds"] > 0 and row["peak_memory_bytes"] > 10**7
         assert row["sampled_tokens_per_second"] > 0
-    saved = json.loads((tmp_path / "config.json").read_text())
+    saved = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     assert saved["threads"] == torch.get_num_threads() == 1
     assert set(saved) == {field.name for field in fields(Config)} - {"resume"}
 

@@ -4,13 +4,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from .inputs import problems_of, set_threads, student_of
+from .inputs import COLUMNS, is_file, problems_of, set_threads, student_of
 from .options import MAX_NEW_TOKENS, SETTINGS, SPLIT_HELP, add_option, number, whole
 
 
 def evaluate_command(options: argparse.Namespace) -> None:
     """Measure the student with one prompt or both, and keep every completion."""
     from ..benchmarks import BENCHMARKS
+    from ..checks import refuse_beyond_window, try_reward
+    from ..diagnostics import Diagnostics
     from ..evaluation import evaluate
     from ..latex import latex_reward
     from ..mini_gsm.pretraining import settings_for
@@ -22,13 +24,13 @@ def evaluate_command(options: argparse.Namespace) -> None:
         raise ValueError("several samples a problem need a temperature above 0 (--temperature 1)")
     if options.top_p > 1:
         raise ValueError(f"top_p must be above 0 and at most 1, not {options.top_p}")
-    if options.split and (options.data.endswith(".jsonl") or options.data in BENCHMARKS):
+    if options.split and (is_file(options.data) or options.data in BENCHMARKS):
         raise ValueError(f"{options.data} has no splits: leave --split out")
-    if options.latex and not options.data.endswith(".jsonl"):
-        raise ValueError("--latex is for a FILE.jsonl: other data knows what its answers are")
+    if options.latex and not is_file(options.data):
+        raise ValueError("--latex is for a FILE: other data knows what its answers are")
     set_threads(options.threads)
     split = options.split or "test"
-    problems = problems_of(options.data, split, options.strategies, options.latex)
+    problems = problems_of(options.data, split, options.strategies, vars(options), options.latex)
     reward = latex_reward if options.latex else numeric_reward
     reward = BENCHMARKS[options.data].reward if options.data in BENCHMARKS else reward
     problems = problems[: options.limit or None]
@@ -45,6 +47,11 @@ def evaluate_command(options: argparse.Namespace) -> None:
     texts = (f"{p.question}\n{p.strategy if True in prompts else ''}" for p in problems)
     refuse_unknown_words(student, texts)
     longest = settings_for(options.data, "").get("max_new_tokens", MAX_NEW_TOKENS)
+    longest = options.max_new_tokens or longest
+    for guided in prompts:  # both are refused before one is measured
+        refuse_beyond_window(student, problems, guided=guided, max_new_tokens=longest)
+    try_reward(reward, problems)
+    diagnostics = Diagnostics()
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     for guided in prompts:
@@ -56,15 +63,18 @@ def evaluate_command(options: argparse.Namespace) -> None:
             samples=options.samples,
             temperature=options.temperature,
             top_p=options.top_p,
-            max_new_tokens=options.max_new_tokens or longest,
+            max_new_tokens=longest,
             reward=reward,
             batch_size=options.batch_size,
             seed=options.seed,
             progress=name,
+            within=diagnostics,
         )
         evaluation.save(out / f"{name}.jsonl")
         how = f"avg@{options.samples}" if options.temperature else "greedy"
         _print_accuracy(name, evaluation, how)
+        told = f"{evaluation.cut_off:.1%} of the completions were cut off at {longest} tokens"
+        print(f"{name}: {told}, and count as wrong")
         print(f"{name}: every completion is in {out / name}.jsonl")
 
 
@@ -98,7 +108,9 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "student", "tiny", about["student"])
     more = "; or, from the Hub, math500 (needs the extra math), amc23 or aime24"
     add_option(parser, "data", "mini-gsm", about["data"] + more)
-    told = "the answers of the FILE.jsonl are LaTeX (needs the extra math)"
+    told = "the answers of the FILE are LaTeX (needs the extra math)"
+    for name in COLUMNS:
+        add_option(parser, name, "", about[name])
     parser.add_argument("--latex", action="store_true", default=None, help=told)
     add_option(parser, "split", None, SPLIT_HELP)
     add_option(parser, "strategies", "", about["strategies"])

@@ -15,7 +15,12 @@ SETTINGS = {
     "what is trained, and on what": {
         "student": "tiny (the shipped one), a folder, or a model's name on the Hub",
         "data": "mini-gsm (generated story problems), gsm8k (from the folder that SGPO_GSM8K_DIR "
-        "names, else from the Hub), or a FILE.jsonl with question and answer on each line",
+        "names, else from the Hub), or a FILE with a question and an answer in each row (.jsonl, "
+        ".json with a list, .csv, .tsv or .parquet)",
+        "question_column": "the FILE's column with the questions (default: question, problem or "
+        "prompt, the first that there is)",
+        "answer_column": "the FILE's column with the answers, or with solutions that end in #### "
+        "ANSWER or \\boxed{ANSWER} (default: answer, ground_truth or solution)",
         "strategies": "JSONL file with a strategy for each problem id; takes the place of the "
         "strategies that the problems bring along",
         "only_with_strategies": "train on the problems that have a strategy, by any method; "
@@ -76,6 +81,7 @@ SETTINGS = {
     },
 }
 METAVARS = {"data": "NAME|FILE", "strategies": "FILE", "out": "FOLDER", "seeds": "N|N-N"}
+METAVARS |= {"question_column": "NAME", "answer_column": "NAME"}
 METAVARS |= {"report": "FOLDER", "inspect": "FILE", "measure": "STUDENT", "teacher": "URL|NAME"}
 METAVARS |= {"learning_rate": "X", "methods": "A,B", "temperature": "X", "timeout": "SECONDS"}
 MAX_NEW_TOKENS = 256  # of `evaluate`, where the data has no settings of its own

@@ -3,12 +3,14 @@
 import argparse
 from pathlib import Path
 
-from .inputs import problems_of, set_threads, student_of
+from .inputs import COLUMNS, problems_of, set_threads, student_of
 from .options import PROGRAM, SETTINGS, add_option, flag, number, show, whole
 
 # The options of `pretrain` that only its second use has, with their defaults.
 _OF_SFT = {
     "data": "mini-gsm",
+    "question_column": "",
+    "answer_column": "",
     "strategies": "",
     "with_strategy": False,
     "epochs": 10,
@@ -46,12 +48,14 @@ def _make_tiny(options: argparse.Namespace) -> None:
 
 
 def _warm_up(options: argparse.Namespace) -> None:
-    from ..student import refuse_unknown_words, save_student
+    from ..checkpoints import save_with_checksums
+    from ..student import refuse_unknown_words
     from ..supervised import warm_up
 
     given = {name: getattr(options, name) for name in _OF_SFT}
     settings = _OF_SFT | {name: value for name, value in given.items() if value is not None}
-    problems = problems_of(settings.pop("data"), "train", settings.pop("strategies"))
+    columns = {name: settings.pop(name) for name in COLUMNS}
+    problems = problems_of(settings.pop("data"), "train", settings.pop("strategies"), columns)
     student = student_of(
         options.student, settings.pop("lora_rank"), settings.pop("gradient_checkpointing")
     )
@@ -63,7 +67,7 @@ def _warm_up(options: argparse.Namespace) -> None:
     warm_up(
         student, problems, seed=options.seed, out=options.out, resume=options.resume, **settings
     )
-    save_student(student, Path(options.out) / "student")
+    save_with_checksums(student, Path(options.out) / "student")
 
 
 def add_pretrain(parser: argparse.ArgumentParser) -> None:

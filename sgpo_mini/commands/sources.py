@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from .inputs import problems_of, quiet_loading
+from .inputs import COLUMNS, problems_of, quiet_loading
 
 SOURCES = {
     "teacher": "ask a strong model (--teacher)",
@@ -16,10 +16,10 @@ SOURCES = {
 
 def make_strategies(options: argparse.Namespace) -> None:
     """Make a store from the source that --source names."""
+    from ..files import locked
     from ..problems import load_gsm8k
     from ..strategies import Strategy
     from ..strategy_sources import worked_solutions
-    from ..strategy_sources.store_lock import locked
 
     source, data, split = options.source, options.data or "mini-gsm", options.split or "train"
     options.out = options.out or f"runs/strategies-{source}.jsonl"
@@ -29,13 +29,13 @@ def make_strategies(options: argparse.Namespace) -> None:
         raise ValueError(f"--source world is for --data mini-gsm, not {data}")
     if source == "subquestions" and data == "mini-gsm":
         raise ValueError(
-            "--source subquestions is for --data gsm8k, or a FILE.jsonl whose solutions have "
+            "--source subquestions is for --data gsm8k, or a FILE whose solutions have "
             "sub-questions; mini-gsm has none"
         )
-    if source == "subquestions" and data == "gsm8k":
+    if source == "subquestions" and data == "gsm8k" and not any(vars(options)[c] for c in COLUMNS):
         problems = load_gsm8k(split, "socratic")
     else:
-        problems = problems_of(data, split, "")
+        problems = problems_of(data, split, "", vars(options))
     problems = problems[: options.limit or None]
     if source == "teacher":
         _ask_teacher(options, problems)
@@ -45,7 +45,7 @@ def make_strategies(options: argparse.Namespace) -> None:
         "solution": worked_solutions.strategy_from_solution,
         "subquestions": worked_solutions.strategy_from_subquestions,
     }
-    with locked(Path(options.out)):
+    with locked(Path(options.out).with_suffix(".lock"), options.out):
         _read_strategies(options.out, problems, read[source])
 
 

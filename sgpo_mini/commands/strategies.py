@@ -2,7 +2,7 @@
 
 import argparse
 
-from .inputs import problems_of, set_threads, student_of
+from .inputs import COLUMNS, is_file, problems_of, set_threads, student_of
 from .options import (
     MAX_NEW_TOKENS,
     PROGRAM,
@@ -55,7 +55,7 @@ def strategies_command(options: argparse.Namespace) -> None:
     used = _OF_TEACHER if options.source == "teacher" else used
     _refuse(options, sorted({*_OF_TEACHER, *_OF_MEASURE} - set(used)), told)
     if job == "inspect" and not options.data:
-        _refuse(options, ["split", "limit"], "--inspect without --data")
+        _refuse(options, ["split", "limit", *COLUMNS], "--inspect without --data")
     if options.teacher and options.teacher.startswith(("http://", "https://")):
         _refuse(options, ["threads"], "a teacher behind a URL")
     elif options.teacher:
@@ -63,7 +63,7 @@ def strategies_command(options: argparse.Namespace) -> None:
     for name, default in used.items():
         if getattr(options, name) is None:
             setattr(options, name, default)
-    if options.split and (options.data or "").endswith(".jsonl"):
+    if options.split and is_file(options.data or ""):
         raise ValueError(f"{options.data} has no splits: leave --split out")
     if "threads" in used:
         set_threads(options.threads)
@@ -82,7 +82,8 @@ def _inspect(options: argparse.Namespace) -> None:
 
     problems = None
     if options.data:
-        problems = problems_of(options.data, options.split or "train", "")[: options.limit or None]
+        problems = problems_of(options.data, options.split or "train", "", vars(options))
+        problems = problems[: options.limit or None]
     print(inspect_strategies(load_strategies(options.inspect), problems, options.seed))
 
 
@@ -98,7 +99,7 @@ def _measure(options: argparse.Namespace) -> None:
     data = options.data or "mini-gsm"
     if options.temperature == 0 and options.samples > 1:
         raise ValueError("several samples a problem need a temperature above 0")
-    problems = problems_of(data, options.split or "train", options.strategies)
+    problems = problems_of(data, options.split or "train", options.strategies, vars(options))
     if options.strategies:  # the others would be measured with strategies that are not in the file
         strategies = load_strategies(options.strategies)
         problems = [problem for problem in problems if problem.id in strategies]
@@ -136,6 +137,8 @@ def add_strategies(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("which problems")
     data = "(default mini-gsm; with --inspect none: the strategies are shown without problems)"
     add_option(group, "data", None, f"{about['data']} {data}")
+    for name in COLUMNS:
+        add_option(group, name, None, about[name])
     add_option(group, "split", None, SPLIT_HELP.replace("default test", "default train"))
     limit = "only so many problems, the first ones (with --measure drawn by --seed); 0: all"
     add_option(group, "limit", None, f"{limit} (default 0)", whole(0))

@@ -26,7 +26,7 @@ def train_command(options: argparse.Namespace) -> None:
         raise ValueError(f"{data} is there to evaluate on: train on other problems")
     if config.evaluate_every and data != "mini-gsm":
         raise ValueError("evaluate_every needs validation problems, which only mini-gsm has")
-    problems = problems_of(data, "train", config.strategies)
+    problems = problems_of(data, "train", config.strategies, vars(config))
     validation = validation_problems() if data == "mini-gsm" else None
     student = student_of(config.student, config.lora_rank, config.gradient_checkpointing)
     train(student, problems, config, validation=validation)

@@ -83,8 +83,9 @@ def _why_not_joined(
 def check_first_bad_step(function: Callable) -> str:
     """Exercise: the step at which a run went wrong, `f(rows, factor=4.0, patience=3)`; 0 if never.
 
-    A row is bad if `loss` or `gradient_norm` is not finite, if `gradient_norm` is 0, or if
-    `entropy` is more than `factor` times the first row's or less than that divided by `factor`.
+    A row is bad if `loss` or `gradient_norm` is not finite (None in a log that was read back), if
+    `gradient_norm` is 0, or if `entropy` is more than `factor` times the first row's or less than
+    that divided by `factor`.
     """
     for log, options, why in _logs():
         told = "".join(f", {name}={value}" for name, value in options.items())
@@ -100,7 +101,8 @@ def check_first_bad_step(function: Callable) -> str:
 def _first_bad_step(rows: list[dict], factor: float = 4.0, patience: int = 3) -> int:
     usual, streak = rows[0]["entropy"], 0
     for row in rows:
-        bad = not (math.isfinite(row["loss"]) and math.isfinite(row["gradient_norm"]))
+        numbers = row["loss"], row["gradient_norm"]
+        bad = not all(number is not None and math.isfinite(number) for number in numbers)
         bad = bad or row["gradient_norm"] == 0
         if row["entropy"] is not None and usual is not None:
             bad = bad or not usual / factor <= row["entropy"] <= usual * factor
@@ -123,8 +125,8 @@ def _logs() -> list[tuple[list[dict], dict, str]]:
         (rising, {}, "entropy grew slowly to over 4 times its first value (exactly 4 is not over)"),
         (_rows(calm, gradient_norm=[1, 1, 1, nan, nan, nan, nan, nan]), {},
          "the gradient norm is NaN, and every comparison with NaN is false: ask math.isfinite"),
-        (_rows(calm, loss=[0.1, 0.1, inf, inf, -inf, 0.1, 0.1, 0.1]), {},
-         "the loss is infinite three times in a row"),
+        (_rows(calm, loss=[0.1, 0.1, inf, None, -inf, 0.1, 0.1, 0.1]), {},
+         "the loss is not finite three times in a row: None is what a log has in its place"),
         (_rows([0.125, 0.1, 0.05, 0.03, 0.01, 0.01, 0.0, 0.0]), {},
          "entropy collapsed: it fell below a quarter of its first value"),
         (_rows(calm, gradient_norm=[1, 1, 0, 0, 0, 0, 0, 0]), {},

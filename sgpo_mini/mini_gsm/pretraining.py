@@ -6,9 +6,11 @@ from pathlib import Path
 
 import torch
 
+from ..checkpoints import save_with_checksums
 from ..evaluation import Evaluation, confidence_interval, evaluate
+from ..files import write_whole
 from ..strategies import INSTRUCTION, autonomous_prompt, guided_prompt
-from ..student import Student, new_student, save_student
+from ..student import Student, new_student
 from ..supervised import pretrain
 from .stories import CLAUSES
 from .world import (
@@ -121,10 +123,10 @@ def _mean_and_interval(evaluation: Evaluation, families: set[str]) -> list[float
 def save_tiny_student(student: Student, folder: str | Path, seed: int, steps: int) -> dict:
     """Save the student with its measurements (`measured.json`) and a model card."""
     measured = measure_tiny_student(student)
-    save_student(student, folder)
+    save_with_checksums(student, folder)
     folder = Path(folder)
-    (folder / "measured.json").write_text(json.dumps(measured, indent=1) + "\n")
-    (folder / "README.md").write_text(_model_card(student, measured, seed, steps))
+    write_whole(folder / "measured.json", json.dumps(measured, indent=1) + "\n")
+    write_whole(folder / "README.md", _model_card(student, measured, seed, steps))
     return measured
 
 

@@ -23,10 +23,10 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from ..files import locked
 from ..problems import Problem
 from ..strategies import Strategy, leaks, load_strategies
 from .extraction_run import Progress, side_by_side
-from .store_lock import locked
 from .teacher_prompts import (
     drawing_prompt,
     read_scores,
@@ -73,7 +73,7 @@ def extract_strategies(
     """
     problems, out = list(problems), Path(out)
     _check(problems, out, candidates, parallel, with_solutions)
-    with locked(out):
+    with locked(out.with_suffix(".lock"), out):
         store = Store(out)
         finished = store.kept if retry_failed else store.kept | store.failures.keys()
         todo = [problem for problem in problems if problem.id not in finished]

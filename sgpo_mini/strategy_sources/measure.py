@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..checks import refuse_beyond_window, try_reward
+from ..diagnostics import Diagnostics
 from ..evaluation import Evaluation, confidence_interval, evaluate, paired_difference
 from ..problems import Problem, Reward, numeric_reward
 from ..strategies import require_strategies
@@ -66,6 +68,7 @@ def measure_strategies(
     temperature: float = 1.0,
     max_new_tokens: int = 256,
     reward: Reward = numeric_reward,
+    right_reward: float = 1.0,
     batch_size: int = 128,
     seed: int = 0,
     progress: bool = False,
@@ -77,7 +80,8 @@ def measure_strategies(
     `samples` completions a problem and prompt, at the rollouts' temperature 1 by default; all four
     are on the same problems, so the gains are paired. With `progress` bars are shown.
 
-    Raises ValueError where a problem has no strategy, or all have the same.
+    Raises ValueError before anything is sampled where a problem has no strategy or all have the
+    same, and as `evaluate` does.
     """
     problems = list(problems)
     require_strategies(problems)
@@ -87,6 +91,11 @@ def measure_strategies(
         "shuffled": shuffled(problems, seed),
         "contentless": contentless_strategies(problems),
     }
+    for name, asked in prompts.items():
+        guided = name != "unguided"
+        refuse_beyond_window(student, asked, guided=guided, max_new_tokens=max_new_tokens)
+    try_reward(reward, problems)
+    diagnostics = Diagnostics()
     return StrategyMeasure(
         **{
             name: evaluate(
@@ -97,9 +106,11 @@ def measure_strategies(
                 temperature=temperature,
                 max_new_tokens=max_new_tokens,
                 reward=reward,
+                right_reward=right_reward,
                 batch_size=batch_size,
                 seed=seed,
                 progress=name if progress else None,
+                within=diagnostics,
             )
             for name, asked in prompts.items()
         }

@@ -50,7 +50,7 @@ class Store:
     used. NAME.replies.jsonl holds the replies to problems in progress, so that a run that is killed
     asks nothing twice; it goes when nothing is in progress. A last line without its end that can't
     be read is taken off: a kill cut it short, or a hand that corrected it slipped, so of the first
-    two files it goes into NAME.cut, and standard error says so. `store_lock.locked` must hold the
+    two files it goes into NAME.cut, and standard error says so. `files.locked` must hold the
     store. Raises ValueError with file and line where one can't be used.
     """
 

@@ -184,7 +184,8 @@ class ServerTeacher:
                 "HF_HUB_OFFLINE is set, so huggingface_hub makes no request, not even to a teacher "
                 "on this machine; unset it"
             ) from None
-        if isinstance(error, TimeoutError):
+        # huggingface_hub 1 passes on the HTTP library's own error, which is no TimeoutError.
+        if isinstance(error, TimeoutError) or type(error).__name__ == "ReadTimeout":
             return f"nothing came for {self.timeout:g} s", None
         response = _response_of(error)
         if response is None:

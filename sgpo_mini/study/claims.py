@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..evaluation import confidence_interval
-from .packed_runs import read_packed
+from ..files import lenient_console, read_json
+from .packed_runs import MEND, read_packed
 
 RESULTS = Path(__file__).parents[1] / "results" / "comparison"
 KL_BY_TOKEN = Path(__file__).parents[1] / "results" / "kl-by-token.json"  # measured apart
@@ -57,8 +58,8 @@ class Measured:
             raise ValueError(
                 f"{path} is not there: run `python -m sgpo_mini compare --methods all --out FOLDER`"
             )
-        rows = json.loads(path.read_text(encoding="utf-8"))
-        self.seeds = json.loads((self.folder / "made.json").read_text(encoding="utf-8"))["seeds"]
+        rows = read_json(path, MEND, list)
+        self.seeds = read_json(self.folder / "made.json", MEND)["seeds"]
         self.row = next(r for r in rows if r["label"] == SPLIT and not r["guided"])
         self.base = self.row["base"][0]
 
@@ -111,7 +112,7 @@ def _at_the_end(name: str, other: str, field: str) -> Callable[[Measured], Value
 
 def _share_of_few_tokens(measured: Measured) -> Values:
     """Of each target's KL, what its largest tenth of tokens holds beyond one half."""
-    return [share - 0.5 for share in json.loads(KL_BY_TOKEN.read_text())["share"]]
+    return [share - 0.5 for share in json.loads(KL_BY_TOKEN.read_bytes())["share"]]
 
 
 FIRST, BEFORE_LAST, LAST = slice(0, ENDS), slice(-2 * ENDS, -ENDS), slice(-ENDS, None)
@@ -205,6 +206,7 @@ def _measured(claim: Claim, measured: Measured) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
+    lenient_console()  # its table has signs that not every console knows
     try:
         print(claims_table(*sys.argv[1:2]))
     except ValueError as error:

@@ -10,6 +10,7 @@ import torch
 from .. import plots
 from ..checkpoints import read_rows
 from ..evaluation import evaluate, transfer_table
+from ..files import write_whole
 from ..mini_gsm.pretraining import MAX_NEW_TOKENS
 from ..mini_gsm.world import make_problems
 from ..rollout import sample, strategy_kl
@@ -49,7 +50,7 @@ def run_and_report(
     configs = {method: on_mini_gsm({"method": method}, student, steps) for method in methods}
     compare(configs, seeds, out, EVALUATED)
     rows = comparison_rows(_reader(out), methods, seeds, EVALUATED, hard)
-    (out / "comparison.json").write_text(json.dumps(rows, indent=1) + "\n")
+    write_whole(out / "comparison.json", json.dumps(rows, indent=1) + "\n")
     draw_figures(out, student, methods, seeds[0], configs[methods[-1]].delta)
     lines = ["# " + " and ".join(m.upper() for m in methods) + " on mini-GSM", ""]
     lines += [f"`{command}`", ""] if command else []
@@ -89,7 +90,7 @@ def run_and_report(
     lines += [f"![{text}](figures/{name}.png)\n\n*{text}*\n" for name, text in captions.items()]
     lines += [f"Time: {time.perf_counter() - begin:.0f} s in this call; each run has one thread."]
     text = "\n".join(lines) + "\n"
-    (out / "report.md").write_text(text)
+    write_whole(out / "report.md", text)
     return text
 
 

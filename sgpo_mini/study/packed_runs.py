@@ -9,15 +9,18 @@ A comparison's folder holds, beside the runs themselves,
 
 import gzip
 import json
+import zlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from ..checkpoints import read_rows
 from ..evaluation import Evaluation
+from ..files import read_json
 from ..mini_gsm.world import checksum, make_problems
 from .runs import read_answers
 
+MEND = "remove it, and the `compare` command that made it makes it again"
 _checksum = cache(checksum)  # every run has answers to the same problems
 
 
@@ -35,13 +38,13 @@ def pack_run(run: Path, out: Path) -> None:
 
     Raises ValueError where its answers are to other problems than mini-GSM's of today.
     """
-    asked = json.loads((run / "evaluated.json").read_text(encoding="utf-8"))["asked"]
+    asked = read_json(run / "evaluated.json", f"remove {run} and run it again")["asked"]
     packed = {"asked": asked, "metrics": [], "problems": {}, "answers": {}}
     if (run / "metrics.jsonl").exists():  # the base student has none
         packed["metrics"] = read_rows(run / "metrics.jsonl")
         times = read_rows(run / "timings.jsonl")
         path = out / "timings.json"
-        known = json.loads(path.read_text()) if path.exists() else {}
+        known = read_json(path, MEND) if path.exists() else {}
         known[run.name] = {
             "sampled tokens": sum(row["sampled_tokens"] for row in times),
             "seconds": round(sum(row["seconds"] for row in times), 3),
@@ -66,7 +69,10 @@ def read_packed(out: Path, name: str) -> PackedRun:
     path = Path(out) / "logs" / f"{name}.json.gz"
     if not path.is_file():
         raise ValueError(f"{path} is not there: the folder holds no finished run {name}")
-    packed = json.loads(gzip.decompress(path.read_bytes()))
+    try:
+        packed = json.loads(gzip.decompress(path.read_bytes()))
+    except (EOFError, zlib.error, gzip.BadGzipFile, ValueError):
+        raise ValueError(f"{path} is cut short or damaged: {MEND}") from None
     if other := [split for split, known in packed["problems"].items() if known != _checksum(split)]:
         raise ValueError(f"{path} holds answers to other problems ({', '.join(other)})")
     answers = {}

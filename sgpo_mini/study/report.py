@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..evaluation import Evaluation, transfer_table
+from ..files import read_json, write_whole
 from .claims import claims_table
 from .figures import draw_figures
-from .packed_runs import PackedRun, pack_run, read_packed
+from .packed_runs import MEND, PackedRun, pack_run, read_packed
 from .rows import BASELINE, ROWS, config_of
 from .runs import EVALUATED, SURE_AND_WRONG, base_difficulty, compare, hard_families, mean
 from .strategy_use_table import use_rows, use_section
@@ -41,7 +42,7 @@ def run_comparison(
     compare(
         configs, seeds, out, EVALUATED, controls=controls, when_done=lambda run: pack_run(run, out)
     )
-    (out / "made.json").write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+    write_whole(out / "made.json", json.dumps(made, indent=1) + "\n")
     return report_comparison(out)
 
 
@@ -54,7 +55,7 @@ def report_comparison(folder: str | Path) -> str:
     out = Path(folder)
     if not (out / "made.json").is_file():
         raise ValueError(f"{out / 'made.json'} is not there: this is no finished comparison")
-    made = json.loads((out / "made.json").read_text(encoding="utf-8"))
+    made = read_json(out / "made.json", MEND)
     names, seeds = made["methods"], made["seeds"]
     runs = [f"{name}-{seed}" for name in names for seed in seeds]
     packed = {run: read_packed(out, run) for run in ("base", *runs)}
@@ -67,7 +68,7 @@ def report_comparison(folder: str | Path) -> str:
     costs = training_costs(out, packed, names, seeds)
     for name, content in (("comparison", rows), ("strategy-use", use), ("costs", costs)):
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        (out / f"{name}.json").write_text(text, encoding="utf-8")
+        write_whole(out / f"{name}.json", text)
     parts = [_head(made), _table(rows, costs, names), _chance(rows, use)]
     parts.append(use_section(use, names))
     if set(ROWS) <= set(names) and len(seeds) > 1:
@@ -76,7 +77,7 @@ def report_comparison(folder: str | Path) -> str:
     pictures = draw_figures(out, packed, names, seeds, made["difficulty"])
     parts += [f"![{about}](figures/{name}.png)\n\n*{about}*\n" for name, about in pictures]
     text = "\n".join(parts)
-    (out / "report.md").write_text(text, encoding="utf-8")
+    write_whole(out / "report.md", text)
     return text
 
 
@@ -87,7 +88,7 @@ def training_costs(
 
     Seconds are those of the training steps, without evaluation.
     """
-    times = json.loads((out / "timings.json").read_text(encoding="utf-8"))
+    times = read_json(out / "timings.json", MEND)
     costs = {}
     for name in names:
         runs = [f"{name}-{seed}" for seed in seeds]

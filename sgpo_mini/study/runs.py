@@ -8,7 +8,6 @@ and stops, with a checkpoint, when that is closed. So it needs nothing of the pr
 `compare` (a notebook, a script), does not outlive it, and is not reached by the terminal's Ctrl-C.
 """
 
-import hashlib
 import json
 import os
 import subprocess
@@ -23,8 +22,10 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from ..checkpoints import read_rows
+from ..checkpoints import DIGESTS, read_rows
+from ..digests import changed_digests, digests_of_student
 from ..evaluation import Evaluation, evaluate
+from ..files import locked, read_json, write_whole
 from ..mini_gsm.pretraining import MAX_NEW_TOKENS
 from ..mini_gsm.world import FAMILIES, make_problems
 from ..problems import Problem
@@ -34,6 +35,7 @@ from ..training import Config, train
 
 EVALUATED = ("validation", "test", "reworded", "composed", "unseen")
 HARD_LIMIT = 0.1  # a hard family: the base student solves at most one problem in ten
+_WEIGHTS = "student's model.safetensors"  # "weights" where it is told
 SURE_AND_WRONG = {family.name for family in FAMILIES.values() if family.sure_and_wrong}
 
 
@@ -61,7 +63,8 @@ def compare(
     Leaves out/base and out/NAME-SEED, and calls `when_done` with the folder of each run as soon as
     it is finished, or found to be. Ctrl-C stops all after the step in progress; the same call goes
     on from there. Raises ValueError, before anything starts, where a configuration is
-    impossible or a folder holds a run with other settings, and RuntimeError where a run fails.
+    impossible, a folder holds a run with other settings or of a student that was changed, or
+    another comparison is at work in `out`, and RuntimeError where a run fails.
     """
     for config in configs.values():
         config.check()
@@ -75,21 +78,28 @@ def compare(
             folder = out / f"{name}-{seed}"
             config = replace(config, seed=seed, out=str(folder), threads=1, resume=False)
             jobs.append(Job(folder, config, tuple(splits), (controls or {}).get(name, "")))
-    waiting = [job for job in jobs if not _is_finished(job)]
-    for job in [job for job in jobs if job not in waiting]:
-        when_done(job.folder)
-    if waiting:
-        _run_all(waiting, when_done)
+    with locked(out / "compare.lock", out):
+        waiting = [job for job in jobs if not _is_finished(job)]
+        for job in [job for job in jobs if job not in waiting]:
+            when_done(job.folder)
+        if waiting:
+            _run_all(waiting, when_done)
 
 
 def _is_finished(job: Job) -> bool:
     """Whether a run has been trained and evaluated; ValueError where its settings were others."""
     asked, saved = _asked(job), _asked(job)
+    given, mend = _given(job), f"remove {job.folder}, and the same call runs it again"
     finished = (job.folder / "evaluated.json").exists()
     if finished:
-        saved = json.loads((job.folder / "evaluated.json").read_text())["asked"]
+        evaluated = read_json(job.folder / "evaluated.json", mend)
+        saved, before = evaluated["asked"], evaluated.get(DIGESTS, given)
     elif (job.folder / "config.json").exists():  # stopped on the way
-        saved["config"] = json.loads((job.folder / "config.json").read_text())
+        saved["config"] = read_json(job.folder / "config.json", mend)
+        before = saved["config"].get(DIGESTS, given)
+        before = {name: digest for name, digest in before.items() if name in given}
+    else:
+        before = given
     # A run of an earlier version names no control.
     other = [
         name for name in ("splits", "weights", "control") if saved.get(name, "") != asked[name]
@@ -97,6 +107,7 @@ def _is_finished(job: Job) -> bool:
     # A setting that the run's version did not have yet was what its default is now.
     saved["config"] = asdict(Config()) | saved["config"]
     other += [n for n, value in asked["config"].items() if saved["config"][n] != value]
+    other += [name for name in changed_digests(before, given) if name != _WEIGHTS]
     if other:
         raise ValueError(
             f"{job.folder} holds a run with other settings ({', '.join(other)}): give another --out"
@@ -104,20 +115,23 @@ def _is_finished(job: Job) -> bool:
     return finished
 
 
+def _given(job: Job) -> dict[str, str]:
+    """The digests of the student's files."""
+    return digests_of_student((str(student_folder(job.config.student)),))
+
+
 def _asked(job: Job) -> dict:
     """All that the result depends on, as it is saved with it; of a student's name, the weights."""
     settings = asdict(job.config)
     del settings["out"], settings["resume"]
-    weights = student_folder(job.config.student) / "model.safetensors"
-    known = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else None
-    splits = list(job.splits)
-    return {"config": settings, "splits": splits, "weights": known, "control": job.control}
+    splits, weights = list(job.splits), _given(job).get(_WEIGHTS)
+    return {"config": settings, "splits": splits, "weights": weights, "control": job.control}
 
 
 def _run_all(jobs: Sequence[Job], when_done: Callable[[Path], None]) -> None:
     """Work the jobs off, with one bar over the training steps of all, read from their logs."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    waiting, running, done = list(jobs), {}, 0
+    waiting, running, done, told = list(jobs), {}, 0, set()
     total = sum(job.config.steps for job in jobs)
     try:
         with tqdm(total=total, desc="training steps of all runs") as bar:
@@ -126,8 +140,11 @@ def _run_all(jobs: Sequence[Job], when_done: Callable[[Path], None]) -> None:
                     job = waiting.pop(0)
                     running[_start(job)] = job
                 time.sleep(0.2)
+                for job in running.values():
+                    _pass_on(job, told)
                 for worker in [worker for worker in running if worker.poll() is not None]:
                     job = running.pop(worker)
+                    _pass_on(job, told)
                     _close(worker, job)
                     when_done(job.folder)
                     done += 1
@@ -153,8 +170,8 @@ def _start(job: Job) -> subprocess.Popen:
             stdin=subprocess.PIPE,
             stdout=messages,
             stderr=messages,
-            # The parent shows one bar for all.
-            env=os.environ | {"PYTHONPATH": paths, "TQDM_DISABLE": "1"},
+            # The parent shows one bar for all, and reads messages.txt as UTF-8.
+            env=os.environ | {"PYTHONPATH": paths, "TQDM_DISABLE": "1", "PYTHONUTF8": "1"},
             start_new_session=True,  # Ctrl-C reaches the parent alone, which tells its workers
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
@@ -164,6 +181,15 @@ def _start(job: Job) -> subprocess.Popen:
     return worker
 
 
+def _pass_on(job: Job, told: set[tuple[Path, str]]) -> None:
+    """Say what a run tells of its troubles, each sentence once."""
+    lines = (job.folder / "messages.txt").read_text("utf-8", errors="replace").split("\n")
+    for line in lines[:-1]:  # the last is still being written
+        if line.startswith("sgpo_mini: ") and (job.folder, line) not in told:
+            told.add((job.folder, line))
+            tqdm.write(f"{line} [{job.folder.name}]", file=sys.stderr)
+
+
 def _close(worker: subprocess.Popen, job: Job) -> None:
     """Tidy up after a run that has ended; RuntimeError, with its last words, where it failed."""
     worker.stdin.close()
@@ -171,7 +197,8 @@ def _close(worker: subprocess.Popen, job: Job) -> None:
     if worker.returncode == 0:
         messages.unlink()
         return
-    said = [line for line in messages.read_text(errors="replace").split("\n") if line.strip()]
+    text = messages.read_text(encoding="utf-8", errors="replace")
+    said = [line for line in text.split("\n") if line.strip()]
     last = said[-1] if said and worker.returncode > 0 else f"exit status {worker.returncode}"
     raise RuntimeError(f"the run in {job.folder} stopped: {last} (all it said: {messages})")
 
@@ -212,10 +239,8 @@ def _run(job: Job) -> None:
                 student, make_problems(split), guided=guided, max_new_tokens=MAX_NEW_TOKENS
             )
             evaluation.save(answers_path(job.folder, split, guided))
-    finished = job.folder / "evaluated.json"
-    temporary = finished.with_suffix(".part")
-    temporary.write_text(json.dumps({"asked": _asked(job)}))
-    temporary.replace(finished)
+    evaluated = {"asked": _asked(job), DIGESTS: _given(job)}
+    write_whole(job.folder / "evaluated.json", json.dumps(evaluated))
 
 
 def validation_problems() -> list[Problem]:
@@ -258,7 +283,7 @@ def base_difficulty(student_name: str) -> dict[str, float]:
             f"{path} is not there, which says how often this student solves each family: give "
             "tiny, or the folder of a student that `python -m sgpo_mini pretrain` made"
         )
-    return json.loads(path.read_text())["unguided_by_family"]
+    return read_json(path, "make the student again")["unguided_by_family"]
 
 
 def hard_families(student_name: str) -> set[str]:

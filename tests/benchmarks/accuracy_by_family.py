@@ -54,7 +54,7 @@ def main() -> None:
         low, high = confidence_interval(gaps, over="seeds")
         count = len(families - ignoring)
         print(f"{count} {title}: {mean(gaps) * 100:+.1f} ({low * 100:+.1f} to {high * 100:+.1f})")
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def _by_family(folder: Path) -> dict[str, float]:

@@ -40,7 +40,7 @@ def main() -> None:
             f"{mean(gaps) * 100:+.1f} ({low * 100:+.1f} to {high * 100:+.1f}) |"
         )
     print("\n".join(table))
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -105,9 +105,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             results = measure(options, Path(folder))
         if not options.quick:
-            options.out.write_text(json.dumps(results, indent=1) + "\n")
+            options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     else:
-        results = json.loads(options.out.read_text())
+        results = json.loads(options.out.read_text(encoding="utf-8"))
     for clock, name in ((WALL, "wall seconds"), (CPU, "CPU seconds of all threads")):
         print(f"\n{name}\n\n{table(results, clock)}")
 
@@ -123,7 +123,9 @@ def measure(options: argparse.Namespace, folder: Path) -> dict:
     results = {"command": "python tests/benchmarks/against_trl.py", "machine": machine()}
     results |= {"environment": options.environment, "cases": {}}
     if (options.cases or options.sides) and options.out.exists():
-        results = json.loads(options.out.read_text())  # measured again is what was asked for
+        results = json.loads(
+            options.out.read_text(encoding="utf-8")
+        )  # measured again is what was asked for
     results["matrix_rate"] = matrix_rate(options)
     for name, (model, tokens, forced) in cases.items():
         if not chosen([name], options.cases):
@@ -225,7 +227,9 @@ def check_equal_work(rows: dict[str, dict]) -> None:
 
 def machine() -> dict:
     names = [
-        line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
+        line
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if "model name" in line
     ]
     return {
         "processor": names[0].split(":")[1].strip() if names else platform.processor(),

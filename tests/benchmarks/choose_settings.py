@@ -71,7 +71,7 @@ def main() -> None:
     result = {"command": "python tests/benchmarks/choose_settings.py", "seeds": options.seeds}
     result |= {"steps": options.steps, "split": "validation", "tries": rows}
     RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

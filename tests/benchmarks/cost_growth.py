@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     if options.draw:
-        costs = json.loads(options.out.read_text())["costs"]
+        costs = json.loads(options.out.read_text(encoding="utf-8"))["costs"]
     else:
         torch.set_num_threads(1)
         methods.sample = as_if_finished(methods.sample)
@@ -55,7 +55,7 @@ def main() -> None:
         result = {"command": "python tests/benchmarks/cost_growth.py", "usual": USUAL}
         result["machine"] = machine()
         result |= {"clock": "CPU seconds of one thread", "costs": costs}
-        options.out.write_text(json.dumps(result) + "\n")
+        options.out.write_text(json.dumps(result) + "\n", encoding="utf-8")
     figure = plots.cost_growth(costs, "seconds of one thread")
     plots.save(figure, options.out.with_suffix(".png"), dpi=200)
 

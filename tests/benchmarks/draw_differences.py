@@ -12,7 +12,7 @@ RESULTS = Path(__file__).parents[2] / "sgpo_mini" / "results"
 
 
 def main() -> None:
-    rows = json.loads((RESULTS / "five-seeds.json").read_text())
+    rows = json.loads((RESULTS / "five-seeds.json").read_text(encoding="utf-8"))
     differences = {
         f"{row['label']}, {'guided' if row['guided'] else 'unguided'}": row["per_seed"]
         for row in rows

@@ -52,14 +52,14 @@ def memory() -> dict[str, int]:
 
     getrusage's ru_maxrss won't do: a child begins with its parent's.
     """
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     lines = dict(line.split(":", 1) for line in status.splitlines())
     sizes = {"memory": "VmRSS", "peak_memory": "VmHWM"}
     return {name: 1024 * int(lines[key].split()[0]) for name, key in sizes.items()}
 
 
 def forget_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
 class Process:
@@ -70,7 +70,7 @@ class Process:
         self._command = [python, str(script)]
         environment = os.environ | environment
         self._process = subprocess.Popen(
-            self._command, stdin=pipe, stdout=pipe, text=True, env=environment
+            self._command, stdin=pipe, stdout=pipe, text=True, env=environment, encoding="utf-8"
         )
         self._send(job)
 

@@ -56,7 +56,9 @@ def main() -> None:
         f"({interval[0]:.1%} to {interval[1]:.1%}); {above:.1%} have a token above 1 nat"
     )
     result = {"command": "python tests/benchmarks/kl_by_token.py", "share": shares}
-    RESULTS.write_text(json.dumps(result | {"with_a_token_above_1_nat": round(above, 4)}) + "\n")
+    RESULTS.write_text(
+        json.dumps(result | {"with_a_token_above_1_nat": round(above, 4)}) + "\n", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

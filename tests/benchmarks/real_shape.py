@@ -98,7 +98,7 @@ def main() -> None:
     report = {"device": device, "torch": torch.__version__, **vars(options), "runs": runs}
     print(json.dumps(report, indent=1))
     if options.out:
-        Path(options.out).write_text(json.dumps(report, indent=1) + "\n")
+        Path(options.out).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from datasets import Dataset
 from quick_student import save_quick_student
 from small_world import STRATEGY, pretrained_student, problems
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -58,7 +60,7 @@ def write_problems(path: Path, strategy: bool) -> str:
     rows = [asdict(problem) for problem in problems(10)]
     for row in rows:
         row["strategy"] = row["strategy"] if strategy else ""
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return str(path)
 
 
@@ -117,7 +119,16 @@ TRAIN = ("train", "--steps", 2, "--max-new-tokens", 16, "--learning-rate", 1e-3)
         ("train --threads -1", "threads must be at least 0"),
         ("train --normalize-target max", "sum or mean"),
         ("train --no-autonomous-grpo --no-strategy-distillation", "nothing is learnt"),
-        ("train --data gsm9k", "mini-gsm, gsm8k or a file that ends in .jsonl, not 'gsm9k'"),
+        ("train --data gsm9k", "mini-gsm, gsm8k or a file that ends in .jsonl, .json"),
+        ("train --data gsm9k", ".csv, .tsv or .parquet, not 'gsm9k'"),
+        ("train --answer-column solution", "mini-gsm has no --answer-column: they are for a FILE"),
+        ("train --data gone.PARQUET", "gone.PARQUET can't be read (No such file or directory)"),
+        ("evaluate --data gsm8k --question-column q", "gsm8k has no --question-column"),
+        ("evaluate --data some.CSV --split test", "some.CSV has no splits"),
+        ("pretrain --question-column q", "has no --question-column"),
+        ("strategies --source solution --data gsm8k --answer-column a", "has no --answer-column"),
+        ("strategies --source subquestions --data gsm8k --answer-column a", "has no --answer-col"),
+        ("strategies --inspect s.jsonl --answer-column a", "without --data has no --answer-column"),
         ("train --data gone.jsonl", "gone.jsonl can't be read"),
         ("train --student no/such-student", "no student can be loaded from 'no/such-student'"),
         ("train --strategies gone.jsonl", "gone.jsonl can't be read"),
@@ -169,15 +180,63 @@ def test_refused_in_one_sentence(refused, story_student, arguments, told):
     [
         ("", "bad.jsonl is empty"),
         ('{"question": "1 + 1?", "answer": "2"}\n{"question": ', "line 2 is not a JSON object"),
-        ('{"question": "1 + 1?"}', "line 1 has no field 'answer'"),
+        ('{"question": "1 + 1?"}', "no field 'answer' (it has question); add it, or name the"),
         ('{"question": "1 + 1?", "answer": "two"}', "line 1: the answer 'two' can't be used"),
     ],
 )
 @pytest.mark.parametrize("word", ["train", "evaluate", "pretrain"])
 def test_a_bad_line_is_named_with_its_file(refused, even_student, tmp_path, word, lines, told):
-    (tmp_path / "bad.jsonl").write_text(lines)
+    (tmp_path / "bad.jsonl").write_text(lines, encoding="utf-8")
     sentence = refused(word, "--student", even_student, "--data", "bad.jsonl")
     assert "bad.jsonl" in sentence and told in sentence
+
+
+@pytest.fixture
+def own_files() -> None:
+    """Four problems in files of three kinds, in columns with names of their own."""
+    names = {"id": "id", "question": "task", "answer": "goal", "solution": "solution"}
+    rows = [asdict(problem) for problem in problems(4)]
+    rows = [{new: row[name] for name, new in names.items()} for row in rows]
+    Path("my.json").write_text(json.dumps(rows))
+    Dataset.from_list(rows).to_parquet("my.PARQUET")
+    Dataset.from_list(rows).to_csv("my.csv")
+
+
+OWN_COLUMNS = ("--question-column", "task", "--answer-column", "goal")
+
+
+def test_every_command_names_the_columns_that_a_file_has(refused, even_student, own_files):
+    asked = ("--data", "my.csv", "--answer-column", "goal", "--question-column", "tusk")
+    at = ("--student", even_student)
+    for words in (
+        ("train", *at),
+        ("evaluate", *at),
+        ("pretrain", *at),
+        ("strategies", "--measure", even_student),
+        ("strategies", "--source", "solution", "--out", "s.jsonl"),
+    ):
+        told = "my.csv has no field 'tusk' (it has id, task, goal, solution); add it, or name"
+        assert told in refused(*words, *asked)
+
+
+@pytest.mark.parametrize(
+    ("words", "ending"),
+    [
+        ((*TRAIN, "--method", "grpo", "--out", "run"), ".csv"),
+        (("evaluate", "--max-new-tokens", 16), ".json"),
+        (("pretrain", "--epochs", 1), ".PARQUET"),
+    ],
+)
+def test_a_command_reads_its_problems_from_columns(run, even_student, own_files, words, ending):
+    asked = (*words, "--student", even_student, "--data", f"my{ending}")
+    status, _, err = run(*asked, *OWN_COLUMNS)
+    assert status == 0, err
+    if words[0] == "train":
+        saved = json.loads(Path("run/config.json").read_text())
+        assert (saved["question_column"], saved["answer_column"]) == ("task", "goal")
+    if words[0] == "evaluate":
+        rows = read_rows("runs/evaluation/unguided.jsonl")
+        assert [row["id"] for row in rows] == ["p0", "p1", "p2", "p3"]
 
 
 def test_problems_without_strategies_are_refused_unless_the_method_needs_none(
@@ -197,12 +256,14 @@ def test_strategies_from_a_file_take_the_place_of_the_problems_own(run, refused,
     bare = write_problems(Path("bare.jsonl"), strategy=False)
     strategy = {"problem_type": "name", "approach": "two divides it", "steps": [STRATEGY]}
     rows = [{"id": f"p{number}", **strategy} for number in range(10)]
-    Path("strategies.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Path("strategies.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
+    )
     asked = (*TRAIN, "--student", even_student, "--data", bare, "--strategies", "strategies.jsonl")
     # The labels of a written strategy are words that this student never saw.
     assert "does not know" in refused(*asked, "--out", "run")
     Path("strategies.jsonl").write_text(
-        "".join(json.dumps(r | {"id": "x"}) + "\n" for r in rows[:1])
+        "".join(json.dumps(r | {"id": "x"}) + "\n" for r in rows[:1]), encoding="utf-8"
     )
     assert "none of the 1 strategies has the id of one" in refused(*asked)
 
@@ -213,7 +274,7 @@ def test_a_store_that_lacks_some_problems_trains_on_the_others_by_any_method_if_
     rows = [asdict(problem) for problem in problems(10)]
     for row in rows[3:6]:
         row["strategy"] = ""
-    Path("some.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Path("some.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     asked = (*TRAIN, "--student", even_student, "--data", "some.jsonl", "--problems-per-step", 7)
     sentence = refused(*asked)
     assert "3 of 10 problems have no strategy, 'p3' first" in sentence
@@ -223,7 +284,9 @@ def test_a_store_that_lacks_some_problems_trains_on_the_others_by_any_method_if_
         status, _, err = run(*asked, *words)
         assert status == 0, err
         assert "3 of 10 problems have no strategy: left out" in err
-        assert json.loads(Path(method, "config.json").read_text())["only_with_strategies"]
+        assert json.loads(Path(method, "config.json").read_text(encoding="utf-8"))[
+            "only_with_strategies"
+        ]
     resumed = (*asked, "--method", "grpo", "--out", "grpo", "--resume", "--steps", 3)
     assert "had other settings: only_with_strategies (was True)" in refused(*resumed)
     bare = write_problems(Path("bare.jsonl"), strategy=False)
@@ -235,14 +298,14 @@ def test_a_store_that_lacks_some_problems_trains_on_the_others_by_any_method_if_
 def test_the_tiny_student_names_the_words_that_it_does_not_know(refused, story_student, word):
     row = {"question": "A zeppelin carries 3 violinists. How many?", "answer": "3"}
     row["solution"] = "Three violinists. #### 3"
-    Path("other.jsonl").write_text(json.dumps(row))
+    Path("other.jsonl").write_text(json.dumps(row), encoding="utf-8")
     sentence = refused(*word.split(), "--student", story_student, "--data", "other.jsonl")
     assert "'zeppelin'" in sentence and "does not know" in sentence
 
 
 def test_evaluating_guided_reads_the_words_of_strategies_too(run, refused, even_student):
     rows = [asdict(problem) | {"strategy": "zeppelin violinist"} for problem in problems(3)]
-    Path("odd.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Path("odd.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     asked = ("evaluate", "--student", even_student, "--data", "odd.jsonl")
     assert "zeppelin" in refused(*asked)
     assert run(*asked, "--prompt", "unguided", "--max-new-tokens", 16)[0] == 0
@@ -262,7 +325,11 @@ def test_measuring_on_the_way_needs_mini_gsm(refused, even_student, data):
 
 def test_a_sentence_and_no_traceback_from_a_real_process(tmp_path):
     done = subprocess.run(
-        [*PROGRAM, "train", "--method", "ppo"], capture_output=True, text=True, timeout=120
+        [*PROGRAM, "train", "--method", "ppo"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        encoding="utf-8",
     )
     assert done.returncode == 2 and done.stdout == ""
     assert (
@@ -271,7 +338,7 @@ def test_a_sentence_and_no_traceback_from_a_real_process(tmp_path):
 
 
 def test_an_out_that_cannot_be_written_is_a_refusal(refused, even_student, data):
-    Path("file").write_text("")
+    Path("file").write_text("", encoding="utf-8")
     asked = ("--student", even_student, "--data", data, "--out", "file/run")
     for word in ("train", "evaluate", "pretrain"):
         assert "file" in refused(word, *asked)
@@ -295,7 +362,9 @@ def test_help_names_the_commands_and_needs_no_torch():
         "    except SystemExit as end: assert end.code == 0\n"
         "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr
     for word in ("train", "evaluate", "pretrain", "compare"):
         assert f"\n    {word} " in done.stdout
@@ -304,8 +373,10 @@ def test_help_names_the_commands_and_needs_no_torch():
 def test_train_help_has_every_setting_with_what_it_means_and_its_default(capsys):
     text = " ".join(help_of("train", capsys).split())
     explained = [name for group in SETTINGS.values() for name in group]
-    assert sorted(explained) == sorted(field.name for field in fields(Config))
-    for field in fields(Config):
+    # The command line's own rewards are 0 and 1: what is right is no question there.
+    settings = [field for field in fields(Config) if field.name != "right_reward"]
+    assert sorted(explained) == sorted(field.name for field in settings)
+    for field in settings:
         flag = "--" + field.name.replace("_", "-")
         assert f" {flag} " in text or f" {flag}, " in text
         about = next(group[field.name] for group in SETTINGS.values() if field.name in group)
@@ -347,7 +418,7 @@ def test_every_kind_of_setting_reaches_the_run(run, even_student, data):
     asked = (*TRAIN, "--student", even_student, "--data", data, *words.split(), "--threads", 1)
     status, _, err = run(*asked, "--out", "run", "--problems-per-step", 2)
     assert status == 0, err
-    saved = json.loads(Path("run/config.json").read_text())
+    saved = json.loads(Path("run/config.json").read_text(encoding="utf-8"))
     told = {"select_target": False, "reverse_kl": True, "delta": None, "fixed_alpha": 0.3}
     told |= {"normalize_target": "sum", "autonomous_rollouts": 3, "guided_rollouts": 2, "seed": 5}
     told |= {"clip_high": 0.3, "micro_batch_tokens": 200, "threads": 1, "steps": 2, "data": data}
@@ -422,7 +493,7 @@ def test_on_mini_gsm_its_own_settings_hold_unless_others_are_given(run, story_st
     for words, delta, longest in (([], 4.0, 40), (["--delta", 1, "--max-new-tokens", 20], 1.0, 20)):
         status, _, err = run(*asked, *words, "--out", f"run-{delta}")
         assert status == 0, err
-        saved = json.loads(Path(f"run-{delta}/config.json").read_text())
+        saved = json.loads(Path(f"run-{delta}/config.json").read_text(encoding="utf-8"))
         assert (saved["delta"], saved["max_new_tokens"], saved["learning_rate"]) == (
             delta,
             longest,
@@ -441,7 +512,7 @@ def test_a_folder_that_holds_a_run_is_refused_and_resume_goes_on(run, refused, e
     sentence = refused(*again, "--resume", "--seed", 1)
     assert "had other settings: seed (was 0)" in sentence
     status, _, err = run(*again, "--resume")
-    assert status == 0 and "resuming from parts/checkpoints/step-000002" in err
+    assert status == 0 and f"resuming from {Path('parts/checkpoints/step-000002')}" in err
     for name in ("metrics.jsonl", "student/model.safetensors"):
         assert Path("whole", name).read_bytes() == Path("parts", name).read_bytes()
 
@@ -456,11 +527,14 @@ def wait_for_lines(path: Path, count: int = 1) -> None:
         time.sleep(0.005)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no Ctrl-C to one process")
 def test_ctrl_c_saves_and_says_how_to_go_on(run, even_student, data):
     """Without --out: the sentence has to name the folder that was chosen."""
     words = ["train", "--steps", "100000", "--student", even_student, "--data", data]
     words += ["--max-new-tokens", "16", "--problems-per-step", "2", "--threads", "1"]
-    with subprocess.Popen([*PROGRAM, *words], stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*PROGRAM, *words], stderr=subprocess.PIPE, text=True, encoding="utf-8"
+    ) as process:
         wait_for_lines(Path("runs/sgpo-0/metrics.jsonl"), 2)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
@@ -485,7 +559,7 @@ def interrupt_at():
     def call(path: str) -> None:
         def wait():
             wait_for_lines(Path(path))
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
         threads.append(threading.Thread(target=wait))
         threads[-1].start()
@@ -546,7 +620,7 @@ def test_evaluate_writes_completions_that_agree_with_what_it_prints(run, even_st
         assert f"avg@{samples}, {len(right)} problems" in out
         passed = ", ".join(f"pass@{k} {pass_at_k(correct, k):.4f}" for k in ks)
         assert f"\n{name}: {passed}\n" in out
-        assert f"{name}: every completion is in answers/{name}.jsonl" in out
+        assert f"{name}: every completion is in {Path('answers', name)}.jsonl" in out
 
 
 def test_evaluate_is_unguided_alone_where_a_strategy_is_missing(run, even_student, data):
@@ -557,7 +631,7 @@ def test_evaluate_is_unguided_alone_where_a_strategy_is_missing(run, even_studen
     assert [path.name for path in Path("runs/evaluation").iterdir()] == ["unguided.jsonl"]
     rows = [asdict(problem) for problem in problems(4)]
     rows[2]["strategy"] = ""
-    Path("some.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Path("some.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     status, _, err = run(*asked, "some.jsonl")
     assert status == 0 and "unguided alone: 1 of 4 problems have no strategy" in err
 
@@ -580,7 +654,7 @@ def test_limit_and_seed(run, story_student):
     texts = []
     for number, seed in enumerate((0, 0, 1)):
         run(*asked, "--seed", seed, "--prompt", "guided", "--out", f"answers{number}")
-        texts.append(Path(f"answers{number}/guided.jsonl").read_text())
+        texts.append(Path(f"answers{number}/guided.jsonl").read_text(encoding="utf-8"))
     assert texts[0].count("\n") == 7 and texts[0] == texts[1] != texts[2]
 
 
@@ -613,10 +687,10 @@ def test_pretrain_makes_a_student_that_loads_with_plain_transformers(run, monkey
     assert {"tokenizer.json", "tokenizer_config.json"} <= names
     assert sum(path.stat().st_size for path in folder.iterdir()) < 8e6
     assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl"))]
-    measured = json.loads((folder / "measured.json").read_text())
+    measured = json.loads((folder / "measured.json").read_text(encoding="utf-8"))
     for name in ("guided", "unguided"):
         assert f"{name}: {measured[name][0]:.4f} (95 % interval" in out
-    card = (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text(encoding="utf-8")
     assert "`python -m sgpo_mini pretrain --seed 0 --threads 1 --steps 3`: 3 steps" in card
 
     model = AutoModelForCausalLM.from_pretrained(folder)
@@ -670,3 +744,164 @@ def test_sft_with_lora_leaves_an_adapter_that_training_goes_on_with(run, even_st
     status, _, err = run(*asked, "--gradient-checkpointing", "--micro-batch-tokens", 800)
     assert status == 0, err
     assert Path("run/student/adapter_model.safetensors").exists()
+
+
+# What changed under the same name
+
+
+def test_a_run_is_not_gone_on_with_after_its_files_changed(run, even_student, data):
+    """The problems, the strategies and the base's weights, each under the name that it had."""
+    base, own = Path(shutil.copytree(even_student, "base")), Path(shutil.copy(data, "own.jsonl"))
+    strategy = {"problem_type": "name", "approach": STRATEGY, "steps": [STRATEGY]}
+    rows = [{"id": f"p{number}", **strategy} for number in range(10)]
+    store = Path("s.jsonl")
+    store.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    asked = (*TRAIN, "--student", "base", "--data", own, "--strategies", store, "--out", "run")
+    # This student knows too few words to be guided by what a store says.
+    asked += ("--method", "grpo", "--only-with-strategies")
+    status, _, err = run(*asked, "--threads", 1)
+    assert status == 0, err
+    again = (*asked, "--threads", 1, "--resume", "--steps", 3)
+    for path, old, new, told in (
+        (own, b"name an even", b"name one even", "problems"),
+        (own, b'"answer": "2"', b'"answer": "4"', "problems"),
+        (store, b"two divides", b"I divides", "strategies"),
+        (base / "model.safetensors", None, None, "student's model.safetensors"),
+        (base / "config.json", b'"rms_norm_eps": 1e-06', b'"rms_norm_eps": 1e-05', "config.json"),
+    ):
+        kept = path.read_bytes()
+        path.write_bytes(kept.replace(old, new, 1) if old else kept[:-1] + bytes([kept[-1] ^ 1]))
+        assert path.read_bytes() != kept
+        status, _, sentence = run(*again)
+        assert status == 2
+        assert "run began with something else under the same names (changed: " in sentence
+        assert told in sentence and "another --out" in sentence
+        path.write_bytes(kept)
+    status, _, err = run(*again)
+    assert status == 0 and "resuming from run/checkpoints/step-000002" in err
+
+
+def test_fewer_steps_are_refused_and_the_settings_stay(run, refused, even_student, data):
+    asked = (*TRAIN, "--student", even_student, "--data", data, "--out", "run", "--threads", 1)
+    assert run(*asked)[0] == 0
+    assert "has done 2 steps: steps must be at least that (--steps 2), not 1" in refused(
+        *asked, "--steps", 1, "--resume"
+    )
+    assert json.loads(Path("run/config.json").read_bytes())["steps"] == 2
+
+
+# What libraries raise
+
+
+def library_errors():
+    import datasets
+    import httpx
+    import huggingface_hub.errors as hub
+    import jinja2
+    import pyarrow
+    import safetensors
+
+    return [
+        safetensors.SafetensorError("Error while deserializing header: header too large"),
+        Exception("data did not match any variant of untagged enum ModelWrapper"),  # tokenizers
+        hub.LocalEntryNotFoundError("not in the cache"),
+        hub.HFValidationError("Repo id must be in the form 'repo_name'"),
+        hub.RepositoryNotFoundError(
+            "404", response=httpx.Response(404, request=httpx.Request("GET", "https://x"))
+        ),
+        httpx.ConnectError("Connection refused"),
+        jinja2.TemplateSyntaxError("unexpected '}'", 1),
+        jinja2.UndefinedError("'x' is undefined"),
+        pyarrow.ArrowInvalid("Parquet magic bytes not found"),
+        datasets.exceptions.DatasetGenerationError("An error occurred"),
+        json.JSONDecodeError("Expecting value", "", 0),
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+        torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 20.00 MiB"),
+        MemoryError(),
+        OSError(28, "No space left on device"),
+        FileNotFoundError(2, "No such file or directory", "x/y"),
+        RuntimeError("mat1 and mat2\nshapes"),
+    ]
+
+
+@pytest.mark.parametrize("error", library_errors(), ids=lambda error: type(error).__name__)
+def test_what_a_library_refuses_is_one_sentence(run, monkeypatch, error):
+    def fail(*arguments, **settings):
+        raise error
+
+    monkeypatch.setattr("sgpo_mini.student.load_student", fail)
+    status, out, err = run("evaluate")
+    assert status == 2 and out == ""
+    assert re.fullmatch(r"sgpo_mini: [^\n]+\n", err), err
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        assert "there is not enough memory: take fewer at a time (--micro-batch-tokens" in err
+    if type(error) is FileNotFoundError:
+        assert err == "sgpo_mini: x/y can't be read or written (No such file or directory)\n"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [TypeError, KeyError, AttributeError, IndexError, AssertionError, ZeroDivisionError,
+     NameError, StopIteration, RecursionError, ImportError, type("Own", (Exception,), {
+         "__module__": "sgpo_mini.rollout"})],
+)  # fmt: skip
+def test_a_bug_of_ours_keeps_its_traceback(monkeypatch, kind):
+    def fail(*arguments, **settings):
+        raise kind("a bug")
+
+    monkeypatch.setattr("sgpo_mini.student.load_student", fail)
+    with pytest.raises(kind):
+        main(["evaluate"])
+
+
+CUT = {
+    "empty": lambda content: b"",
+    "cut": lambda content: content[: len(content) // 2],
+    "no object": lambda content: b"[]",
+    "not UTF-8": lambda content: b"\xff" + content,
+}
+
+
+@pytest.mark.parametrize("cut", CUT.values(), ids=CUT)
+@pytest.mark.parametrize(
+    "name", ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"]
+)
+def test_a_cut_file_of_a_student_is_named(refused, even_student, data, name, cut):
+    path = Path(shutil.copytree(even_student, "own")) / name
+    path.write_bytes(cut(path.read_bytes()))
+    sentence = refused("evaluate", "--student", "own", "--data", data)
+    assert f"own/{name} is " in sentence and "take a fresh copy of it" in sentence
+
+
+@pytest.mark.parametrize("cut", ["", "{", '{"student": "ti'])
+@pytest.mark.parametrize("word", ["train", "pretrain"])
+def test_a_cut_config_of_a_run_is_named(run, refused, even_student, data, word, cut):
+    asked = TRAIN if word == "train" else ("pretrain", "--epochs", 1)
+    asked = (*asked, "--student", even_student, "--data", data, "--out", "run")
+    if not Path("run").exists():
+        assert run(*asked)[0] == 0
+    Path("run/config.json").write_text(cut, encoding="utf-8")
+    sentence = refused(*asked, "--resume")
+    assert re.search(r"run/config.json is (empty|cut short or damaged): put back a copy", sentence)
+
+
+def test_a_console_that_knows_few_characters_ends_no_command(even_student, data):
+    """Families of problems are printed, and what is refused is quoted."""
+    rows = [json.loads(line) for line in Path(data).read_text(encoding="utf-8").splitlines()]
+    rows[0] |= {"family": "Préis ∆"}
+    rows[1] |= {"family": "数学"}
+    Path("own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    words = [*PROGRAM, "evaluate", "--student", even_student, "--data", "own.jsonl"]
+    words += ["--prompt", "unguided", "--max-new-tokens", "8", "--out", "out ∆"]
+    done = subprocess.run(
+        words, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout.decode("ascii")
+    assert "  Pr?is ?: " in shown and "  ??: " in shown and "out ?/unguided.jsonl" in shown
+    assert len(read_rows("out ∆/unguided.jsonl")) == 10
+    done = subprocess.run(
+        [*PROGRAM, "evaluate", "--data", "数学.jsonl"],
+        capture_output=True, env=os.environ | {"PYTHONIOENCODING": "cp1252"}, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 2 and b"??.jsonl can't be read" in done.stderr

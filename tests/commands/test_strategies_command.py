@@ -1,6 +1,7 @@
 """`python -m sgpo_mini strategies`: every source, stopping and going on, looking and measuring."""
 
 import json
+import os
 import shlex
 import shutil
 import signal
@@ -47,7 +48,7 @@ def run(run):
 
 def write_problems(path: str = "data.jsonl", count: int = 3) -> str:
     lines = [json.dumps(asdict(problem)) + "\n" for problem in problems(count)]
-    Path(path).write_text("".join(lines))
+    Path(path).write_text("".join(lines), encoding="utf-8")
     return path
 
 
@@ -115,7 +116,9 @@ def test_help_tells_what_each_option_is_for_and_needs_no_torch():
         "except SystemExit as end: assert end.code == 0\n"
         "assert 'torch' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr
     text = " ".join(done.stdout.split())
     for words in ("SGPO_TEACHER_KEY", "(default 5)", "(default 2048)", "(default 120)", "p_guide"):
@@ -134,7 +137,7 @@ def test_the_worlds_true_strategies(run):
     for problem in make_problems("validation"):
         assert found[problem.id].text == problem.strategy
     count = len(make_problems("validation"))
-    assert f"kept {count} of {count}" in out and "strategies: new/true.jsonl" in out
+    assert f"kept {count} of {count}" in out and f"strategies: {Path('new/true.jsonl')}" in out
     assert [path.name for path in Path("new").iterdir()] == ["true.jsonl"]
     status, _, err = run("--source", "world", "--out", "new/true.jsonl")
     assert status == 2 and "is there already" in err
@@ -159,7 +162,9 @@ def test_what_cannot_be_read_is_told_and_not_guessed(run):
     readable = {"id": "a", "question": "Tom has 3 apples and buys 4 apples. How many apples?"}
     readable |= {"answer": "7", "solution": "He has 3+4=<<3+4=7>>7 apples.\n#### 7"}
     other = {"id": "b", "question": "How many?", "answer": "7", "solution": "Seven. #### 7"}
-    Path("data.jsonl").write_text(json.dumps(readable) + "\n" + json.dumps(other) + "\n")
+    Path("data.jsonl").write_text(
+        json.dumps(readable) + "\n" + json.dumps(other) + "\n", encoding="utf-8"
+    )
     status, out, err = run("--source", "solution", "--data", "data.jsonl", "--out", "s.jsonl")
     assert status == 0, err
     assert list(load_strategies("s.jsonl")) == ["a"]
@@ -182,7 +187,7 @@ def test_a_servers_strategies_with_the_summary_and_the_key_from_the_environment(
     assert load_strategies("s.jsonl") == dict.fromkeys(["p0", "p1"], Strategy.parse(STRATEGIES[4]))
     for words in ("kept 2, failed 0, open 0", "median 5", "22 requests", "strategies: s.jsonl"):
         assert words in out
-    assert "sk-very" not in out + err + Path("s.jsonl").read_text()
+    assert "sk-very" not in out + err + Path("s.jsonl").read_text(encoding="utf-8")
 
 
 def test_a_teacher_of_which_nothing_is_kept_is_a_refusal_after_the_summary(run):
@@ -217,7 +222,7 @@ def received(out: str) -> int:
     path, journal = Path(out), Path(out).with_suffix(".replies.jsonl")
     finished = rows(path) if path.exists() else []
     ids = {row["id"] for row in finished}
-    lines = journal.read_text().split("\n")[:-1] if journal.exists() else []
+    lines = journal.read_text(encoding="utf-8").split("\n")[:-1] if journal.exists() else []
     waiting = [row for row in map(json.loads, lines) if row["id"] not in ids]
     return sum(row["requests"] for row in finished) + len(waiting)
 
@@ -233,7 +238,11 @@ def start(server, *more) -> subprocess.Popen:
     asked = ["--source", "teacher", "--teacher", server.url, "--data", "data.jsonl"]
     asked += ["--out", "s.jsonl", "--candidates", "2", "--parallel", "3", *more]
     return subprocess.Popen(
-        [*PROGRAM, *asked], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*PROGRAM, *asked],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
     )
 
 
@@ -243,7 +252,7 @@ def test_a_killed_run_goes_on_and_asks_nothing_twice():
     with serving(script) as server:
         killed = start(server)
         wait_for(lambda: len(server.questions) == 13 + 3 and received("s.jsonl") == 13)
-        killed.send_signal(signal.SIGKILL)
+        killed.kill()
         killed.communicate(timeout=240)
         assert len(script.given) == 13
         with open("s.replies.jsonl", "ab") as file:
@@ -270,7 +279,7 @@ def test_a_second_run_is_refused_and_the_lock_of_a_killed_one_holds_up_nobody(ru
         status, out, err = run("--source", "solution", "--data", "data.jsonl", "--out", "s.jsonl")
         assert status == 2 and out == ""
         assert f"another run (process {first.pid}) is at work on s.jsonl" in err
-        first.send_signal(signal.SIGKILL)
+        first.kill()
         first.communicate(timeout=240)
         assert Path("s.lock").exists()
         script.released.set()
@@ -280,6 +289,7 @@ def test_a_second_run_is_refused_and_the_lock_of_a_killed_one_holds_up_nobody(ru
     assert len(load_strategies("s.jsonl")) == 3 and not Path("s.lock").exists()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no Ctrl-C to one process")
 def test_ctrl_c_waits_for_the_replies_under_way_and_tells_how_to_go_on():
     write_problems(count=6)
     script = Held(13)
@@ -296,11 +306,14 @@ def test_ctrl_c_waits_for_the_replies_under_way_and_tells_how_to_go_on():
         assert len(server.questions) == 13 + 3
         command = err.strip().rpartition("go on with: python -m sgpo_mini ")[2]
         words = shlex.split(command)
-        done = subprocess.run([*PROGRAM[:-1], *words], capture_output=True, text=True, timeout=240)
+        done = subprocess.run(
+            [*PROGRAM[:-1], *words], capture_output=True, text=True, timeout=240, encoding="utf-8"
+        )
     assert done.returncode == 0, done.stderr
     assert len(load_strategies("s.jsonl")) == 6 and len(script.given) == 30
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no Ctrl-C to one process")
 def test_a_second_ctrl_c_does_not_wait_for_a_silent_server():
     write_problems()
     script = Held(4)
@@ -395,7 +408,9 @@ def test_measuring_a_file_on_the_problems_that_it_has(run, tmp_path_factory):
         {"id": f"p{i}", "question": "name an even number", "answer": "2"} | fields[i % 2]
         for i in range(6)
     ]
-    Path("data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
+    Path("data.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in asked), encoding="utf-8"
+    )
     status, out, err = run(
         *("--measure", folder, "--data", "data.jsonl", "--samples", 2, "--max-new-tokens", 8),
         *("--limit", 5),
@@ -405,7 +420,7 @@ def test_measuring_a_file_on_the_problems_that_it_has(run, tmp_path_factory):
         assert words in out
     row = {"problem_type": "zeppelin", "approach": "violinist", "steps": ["Add"]}
     Path("s.jsonl").write_text(
-        json.dumps(row | {"id": "p0"}) + "\n" + json.dumps(row | {"id": "p1"})
+        json.dumps(row | {"id": "p0"}) + "\n" + json.dumps(row | {"id": "p1"}), encoding="utf-8"
     )
     status, _, err = run(
         "--measure", folder, "--data", "data.jsonl", "--strategies", "s.jsonl", "--samples", 2

@@ -314,7 +314,8 @@ def first_bad(bad, rows, factor=4.0, patience=3, last=False, of_step=True, anew=
 
 def is_bad(row, first, factor, finite=True, zero=True, high=True, low=True):
     e, usual = row["entropy"], first["entropy"]
-    bad = finite and not (math.isfinite(row["loss"]) and math.isfinite(row["gradient_norm"]))
+    numbers = row["loss"], row["gradient_norm"]
+    bad = finite and not all(x is not None and math.isfinite(x) for x in numbers)
     bad = bad or (zero and row["gradient_norm"] == 0)
     if e is not None and usual is not None:
         bad = bad or (high and e > usual * factor) or (low and e < usual / factor)
@@ -410,6 +411,9 @@ WRONG = {
             lambda row, first, factor: is_bad(row, rows[max(0, rows.index(row) - 1)], factor),
             rows, **options), "slowly"),
         "NaN compared": (with_signs(finite=False), "isfinite"),
+        "None as a number": (lambda rows, **options: first_bad(
+            lambda row, first, factor: not math.isfinite(row["loss"])
+            or is_bad(row, first, factor), rows, **options), "TypeError"),
         "no collapse": (with_signs(low=False), "collapsed"),
         "no growth": (with_signs(high=False), "slowly"),
         "no zero": (with_signs(zero=False), "nothing is learnt"),

@@ -139,8 +139,8 @@ def test_measurements_leave_the_sure_and_wrong_out_of_the_averages(measured):
 def test_the_model_card_says_what_was_measured_and_the_command(measured, monkeypatch, tmp_path):
     monkeypatch.setattr(pretraining, "measure_tiny_student", lambda student: measured)
     assert save_tiny_student(quick_student(), tmp_path, 5, pretraining.STEPS) == measured
-    assert json.loads((tmp_path / "measured.json").read_text()) == measured
-    card = (tmp_path / "README.md").read_text()
+    assert json.loads((tmp_path / "measured.json").read_text(encoding="utf-8")) == measured
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "`python -m sgpo_mini pretrain --seed 5 --threads 1`:" in card
     assert f": {pretraining.STEPS:,} steps of {pretraining.BATCH_SIZE} examples" in card
     for name in ("guided", "unguided"):
@@ -154,7 +154,9 @@ def test_the_model_card_says_what_was_measured_and_the_command(measured, monkeyp
     parameters = sum(p.numel() for p in quick_student().model.parameters())
     assert f"{parameters:,} parameters" in card
     save_tiny_student(quick_student(), tmp_path, 5, 12)
-    assert "--threads 1 --steps 12`: 12 steps" in (tmp_path / "README.md").read_text()
+    assert "--threads 1 --steps 12`: 12 steps" in (tmp_path / "README.md").read_text(
+        encoding="utf-8"
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -251,7 +251,12 @@ print(json.dumps([{s: checksum(s) for s in SPLITS}, hashlib.sha256(text.encode()
     other = "12" if os.environ.get("PYTHONHASHSEED") == "11" else "11"
     environment = os.environ | {"PYTHONHASHSEED": other}
     output = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        encoding="utf-8",
     ).stdout
     assert json.loads(output) == [CHECKSUMS, STREAM_CHECKSUM]
 

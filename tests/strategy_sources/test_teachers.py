@@ -544,7 +544,7 @@ def test_the_key_reaches_no_file_and_no_summary(tmp_path, monkeypatch, capfd):
 
     with serving(script) as server:
         extract_strategies(problems(3), server.url, tmp_path / "s.jsonl")
-    written = "".join(path.read_text() for path in tmp_path.iterdir())
+    written = "".join(path.read_text(encoding="utf-8") for path in tmp_path.iterdir())
     assert "SGPO_TEACHER_KEY" in written
     out, err = capfd.readouterr()
     assert KEY not in written + summary(tmp_path / "s.jsonl", problems(3)) + out + err
@@ -671,9 +671,9 @@ def test_what_is_finished_is_not_asked_again_and_a_hand_may_correct_it(tmp_path)
         asked = len(server.questions)
         extract_strategies(problems(3), server.url, out)
         assert len(server.questions) == asked
-    lines = out.read_text().splitlines()
+    lines = out.read_text(encoding="utf-8").splitlines()
     corrected = next(line for line in lines if '"p0"' in line).replace("spreading", "fair sharing")
-    out.write_text(corrected)  # without p1, and without the end of the line
+    out.write_text(corrected, encoding="utf-8")  # without p1, and without the end of the line
     with serving() as server:
         found = extract_strategies(problems(4), server.url, out)
         assert {question.problem for question in server.questions} == {
@@ -703,13 +703,13 @@ def test_a_cut_line_is_told_and_kept_for_a_hand_may_have_written_it(tmp_path, ca
     out, slip = tmp_path / "s.jsonl", '{"id": "p1", "problem_type": "by hand'
     with serving() as server:
         extract_strategies(problems(2), server.url, out, parallel=1)
-        first = out.read_text().splitlines(keepends=True)[0]
+        first = out.read_text(encoding="utf-8").splitlines(keepends=True)[0]
         for _ in range(2):
-            out.write_text(first + slip)
+            out.write_text(first + slip, encoding="utf-8")
             capfd.readouterr()
             assert len(extract_strategies(problems(2), server.url, out)) == 2
             assert f"{out} ends in a line that is cut short" in capfd.readouterr().err
-    assert (tmp_path / "s.cut").read_text() == (slip + "\n") * 2
+    assert (tmp_path / "s.cut").read_text(encoding="utf-8") == (slip + "\n") * 2
 
 
 def test_telling_what_came_of_a_store_changes_nothing_in_it(tmp_path):
@@ -757,11 +757,11 @@ def test_a_second_run_on_a_store_is_refused_while_the_first_is_at_work(tmp_path)
 
 def test_a_line_that_a_hand_has_spoilt_is_refused_by_name(tmp_path):
     out = tmp_path / "s.jsonl"
-    out.write_text('{"id": "p0", "problem_type": "a"}\n')
+    out.write_text('{"id": "p0", "problem_type": "a"}\n', encoding="utf-8")
     with pytest.raises(ValueError, match="s.jsonl, line 1 has no field 'approach'"):
         extract_strategies(problems(1), "http://127.0.0.1:1", out)
-    out.write_text("")
-    (tmp_path / "s.replies.jsonl").write_text('{"a": 1}\n')
+    out.write_text("", encoding="utf-8")
+    (tmp_path / "s.replies.jsonl").write_text('{"a": 1}\n', encoding="utf-8")
     with pytest.raises(ValueError, match="s.replies.jsonl .* remove the file"):
         extract_strategies(problems(1), "http://127.0.0.1:1", out)
 

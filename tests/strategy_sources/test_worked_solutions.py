@@ -379,7 +379,7 @@ def test_gsm8k_subquestions_give_strategies_without_a_leak(gsm8k_dir):
 
 
 def test_the_committed_measurement_meets_the_bars():
-    measured = json.loads((RESULTS / "worked-strategies.json").read_text())
+    measured = json.loads((RESULTS / "worked-strategies.json").read_text(encoding="utf-8"))
     row = measured["solutions, train"]
     assert row["problems"] == 7473
     assert row["with_strategy"] >= 0.98 * row["problems"]

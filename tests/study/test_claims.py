@@ -23,8 +23,10 @@ def folder_of(path, accuracies: dict[str, list[float]], alpha=lambda step: 1 / s
     rows[0] = {**rows[0], "accuracy_per_seed": {}}  # never read
     folder = path / "comparison"
     (folder / "logs").mkdir(parents=True)
-    (folder / "comparison.json").write_text(json.dumps(rows))
-    (folder / "made.json").write_text(json.dumps({"seeds": list(range(3, 3 + SEEDS))}))
+    (folder / "comparison.json").write_text(json.dumps(rows), encoding="utf-8")
+    (folder / "made.json").write_text(
+        json.dumps({"seeds": list(range(3, 3 + SEEDS))}), encoding="utf-8"
+    )
     for name in ROWS:
         for seed in range(SEEDS):
             log = [
@@ -110,8 +112,8 @@ def test_a_missing_comparison_or_row_is_told(tmp_path):
     with pytest.raises(ValueError, match="compare --methods all"):
         claims_table(tmp_path)
     folder = folder_of(tmp_path, {})
-    rows = json.loads((folder / "comparison.json").read_text())
+    rows = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
     del rows[-1]["accuracy_per_seed"]["luffy"]
-    (folder / "comparison.json").write_text(json.dumps(rows))
+    (folder / "comparison.json").write_text(json.dumps(rows), encoding="utf-8")
     with pytest.raises(ValueError, match="no runs of 'luffy'"):
         claims_table(folder)

@@ -97,14 +97,16 @@ def make_up(folder: Path, right, steps: int = 20, **logged) -> None:
                 row = {"id": problem.id, "correct": bool(right(number)), "truncated": False}
                 row["completion"] = problem.solution if row["correct"] else "#### 1"
                 rows.append(json.dumps(row) + "\n")
-            path.write_text("".join(rows))
+            path.write_text("".join(rows), encoding="utf-8")
     if logged:
         log = [{"step": step, **logged} for step in range(1, steps + 1)]
         times = [{"step": r["step"], "seconds": 0.5, "sampled_tokens": 100} for r in log]
         for name, made in (("metrics", log), ("timings", times)):
-            (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in made))
+            (folder / f"{name}.jsonl").write_text(
+                "".join(json.dumps(row) + "\n" for row in made), encoding="utf-8"
+            )
     asked = {"config": {"early_stop": 0}, "splits": EVALUATED, "weights": None}
-    (folder / "evaluated.json").write_text(json.dumps({"asked": asked}))
+    (folder / "evaluated.json").write_text(json.dumps({"asked": asked}), encoding="utf-8")
 
 
 NAMES = ["sft+grpo", "sft", "sgpo", "shuffled"]
@@ -125,7 +127,9 @@ def make_up_all(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def student(tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("student")
-    (folder / "measured.json").write_text(json.dumps({"unguided_by_family": DIFFICULTY}))
+    (folder / "measured.json").write_text(
+        json.dumps({"unguided_by_family": DIFFICULTY}), encoding="utf-8"
+    )
     return str(folder)
 
 
@@ -155,7 +159,7 @@ def tables_of(text: str) -> list[list[list[str]]]:
 
 def test_the_report_has_one_table_with_a_line_a_row_and_prompt(reported):
     out, text = reported
-    assert (out / "report.md").read_text() == text and "`COMMAND`" in text
+    assert (out / "report.md").read_text(encoding="utf-8") == text and "`COMMAND`" in text
     titles, *lines = tables_of(text)[0]
     for split in EVALUATED:
         assert any(title.startswith(f"{split} (") for title in titles)
@@ -168,8 +172,8 @@ def test_the_report_has_one_table_with_a_line_a_row_and_prompt(reported):
 
 def test_the_report_says_how_many_differences_leave_out_zero_by_chance(reported):
     out, text = reported
-    rows = json.loads((out / "comparison.json").read_text())
-    rows += json.loads((out / "strategy-use.json").read_text())
+    rows = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
+    rows += json.loads((out / "strategy-use.json").read_text(encoding="utf-8"))
     gaps = [gap for row in rows for gap in row["differences"].values()]
     clear = [gap for gap in gaps if gap[1][0] > 0 or gap[1][1] < 0]
     clear = [gap for gap in clear if gap[1][0] != gap[1][1]]
@@ -179,7 +183,7 @@ def test_the_report_says_how_many_differences_leave_out_zero_by_chance(reported)
 
 def test_the_use_of_strategies_covers_every_split_with_intervals_and_differences(reported):
     out, text = reported
-    rows = json.loads((out / "strategy-use.json").read_text())
+    rows = json.loads((out / "strategy-use.json").read_text(encoding="utf-8"))
     assert [row["label"] for row in rows] == list(EVALUATED)
     plans, calculation, others = tables_of(text)[1:4]
     assert [line[0] for line in plans[1:]] == ["base", *NAMES] == [row[0] for row in others[1:]]
@@ -210,7 +214,7 @@ def test_the_use_of_strategies_covers_every_split_with_intervals_and_differences
 
 def test_differences_are_paired_to_the_baseline(reported):
     out, _ = reported
-    rows = json.loads((out / "comparison.json").read_text())
+    rows = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
     for row in rows:
         assert set(row["differences"]) == {"sft", "sgpo", "shuffled"}
         assert row["differences"]["shuffled"][0] == row["difference"][0] == 0
@@ -238,23 +242,33 @@ def test_what_is_packed_of_a_run_is_its_settings_log_and_answers(reported):
     }
     packed = read_packed(out, "sgpo-1")
     assert packed.metrics == read_rows(out / "sgpo-1" / "metrics.jsonl")
-    assert packed.asked == json.loads((out / "sgpo-1" / "evaluated.json").read_text())["asked"]
+    assert (
+        packed.asked
+        == json.loads((out / "sgpo-1" / "evaluated.json").read_text(encoding="utf-8"))["asked"]
+    )
     assert len(packed.answers) == 2 * len(EVALUATED)
     for (split, guided), answers in packed.answers.items():
         assert answers == read_answers(out / "sgpo-1", split, guided)
-    times = json.loads((out / "timings.json").read_text())
+    times = json.loads((out / "timings.json").read_text(encoding="utf-8"))
     assert times["sgpo-1"] == {"sampled tokens": 2000, "seconds": 10.0} and set(times) == set(RUNS)
 
 
 def test_equal_runs_are_packed_to_equal_files_however_long_they_took(reported, tmp_path):
     out, _ = reported
     again = Path(shutil.copytree(out / "sgpo-1", tmp_path / "sgpo-1"))
-    slower = (again / "timings.jsonl").read_text().replace('"seconds": 0.5', '"seconds": 2.0')
-    (again / "timings.jsonl").write_text(slower)
+    slower = (
+        (again / "timings.jsonl")
+        .read_text(encoding="utf-8")
+        .replace('"seconds": 0.5', '"seconds": 2.0')
+    )
+    (again / "timings.jsonl").write_text(slower, encoding="utf-8")
     pack_run(again, tmp_path)
     first, second = (folder / "logs" / "sgpo-1.json.gz" for folder in (out, tmp_path))
     assert first.read_bytes() == second.read_bytes()
-    assert json.loads((tmp_path / "timings.json").read_text())["sgpo-1"]["seconds"] == 40
+    assert (
+        json.loads((tmp_path / "timings.json").read_text(encoding="utf-8"))["sgpo-1"]["seconds"]
+        == 40
+    )
 
 
 def test_a_completion_of_any_kind_is_restored_to_the_letter(reported, tmp_path):
@@ -265,7 +279,7 @@ def test_a_completion_of_any_kind_is_restored_to_the_letter(reported, tmp_path):
     rows = read_rows(path)
     for row, text in zip(rows, ("", "a\n\nb – “c”", " "), strict=False):
         row |= {"completion": text, "truncated": True}
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     pack_run(run, tmp_path)
     assert read_packed(tmp_path, "base").answers["test", False] == read_answers(run, "test", False)
 

@@ -49,7 +49,7 @@ def table_of(rows):
 
 
 def test_the_table_over_five_seeds_is_the_committed_one_and_the_readme_shows_some_rows():
-    rows = json.loads((RESULTS / "five-seeds.json").read_text())
+    rows = json.loads((RESULTS / "five-seeds.json").read_text(encoding="utf-8"))
     assert table_of(rows) in page("grpo-and-sgpo")
     shown = [row for row in rows if (row["label"], row["guided"]) in SHOWN_FIRST]
     assert len(shown) == len(SHOWN_FIRST) <= 8
@@ -58,17 +58,17 @@ def test_the_table_over_five_seeds_is_the_committed_one_and_the_readme_shows_som
 
 def test_the_tables_by_family_and_by_step_are_the_committed_ones():
     text = page("grpo-and-sgpo")
-    families = json.loads((RESULTS / "five-seeds-by-family.json").read_text())
+    families = json.loads((RESULTS / "five-seeds-by-family.json").read_text(encoding="utf-8"))
     for name, runs in families.items():
         plans, base = len(fitting_plans(FAMILIES[name])), f"{runs['base'] * 100:.0f}"
         assert f"| `{name}` | {plans} | {base} | {cells(runs, 0)} |\n" in text
-    for row in json.loads((RESULTS / "five-seeds-by-step.json").read_text()):
+    for row in json.loads((RESULTS / "five-seeds-by-step.json").read_text(encoding="utf-8")):
         assert f"| {row['step']} | {cells(row, 1)} |\n" in text
 
 
 @pytest.mark.parametrize("student", (1, 2))
 def test_the_aims_and_the_transfer_of_two_more_students_are_shown(student):
-    rows = json.loads((RESULTS / f"five-seeds-student-{student}.json").read_text())
+    rows = json.loads((RESULTS / f"five-seeds-student-{student}.json").read_text(encoding="utf-8"))
     shown = [
         row
         for row in rows
@@ -80,7 +80,7 @@ def test_the_aims_and_the_transfer_of_two_more_students_are_shown(student):
 
 
 def test_the_settings_are_the_best_tries_of_each_method_on_validation():
-    tries = json.loads((RESULTS / "settings.json").read_text())["tries"]
+    tries = json.loads((RESULTS / "settings.json").read_text(encoding="utf-8"))["tries"]
     by_name: dict[str, list] = {}
     for row in tries:
         ending = "-own-form" if row["given_solution"] == "solution" else ""
@@ -109,7 +109,7 @@ def test_the_committed_report_is_what_its_packed_runs_say(tmp_path):
 
 
 def test_the_model_card_and_the_page_of_the_world_tell_what_was_measured(monkeypatch):
-    measured = json.loads((TINY_STUDENT / "measured.json").read_text())
+    measured = json.loads((TINY_STUDENT / "measured.json").read_text(encoding="utf-8"))
     card = (TINY_STUDENT / "README.md").read_text(encoding="utf-8")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     assert card == pretraining._model_card(load_student("tiny"), measured, 0, pretraining.STEPS)

@@ -5,7 +5,6 @@ The runs are of a student that guesses (quick_student.py), on one split and for 
 
 import json
 import math
-import os
 import re
 import shutil
 import signal
@@ -93,7 +92,9 @@ def test_every_run_has_its_folder(compared, student):
         assert answers == {"validation-guided.jsonl", "validation-unguided.jsonl"}
     for method in ("grpo", "sgpo"):
         for seed in (0, 1):
-            saved = json.loads((compared / f"{method}-{seed}" / "config.json").read_text())
+            saved = json.loads(
+                (compared / f"{method}-{seed}" / "config.json").read_text(encoding="utf-8")
+            )
             assert (saved["method"], saved["seed"], saved["threads"]) == (method, seed, 1)
     logs = {(compared / name / "metrics.jsonl").read_bytes() for name in ("grpo-0", "grpo-1")}
     assert len(logs) == 2, "two seeds gave the same run"
@@ -142,13 +143,13 @@ def test_the_same_call_does_nothing_but_tell_what_is_finished(compared, configs,
 def test_a_run_that_was_trained_and_not_measured_is_measured(copied, compared, configs):
     (copied / "sgpo-0" / "evaluated.json").unlink()
     shutil.rmtree(copied / "sgpo-0" / "answers")
-    settings = json.loads((copied / "sgpo-0" / "config.json").read_text())
+    settings = json.loads((copied / "sgpo-0" / "config.json").read_text(encoding="utf-8"))
     compare(configs, (0, 1), copied, SPLITS)
     expected = contents(compared)
     for name, content in contents(copied).items():
         if name != "sgpo-0/config.json":  # names the folder
             assert content == expected[name], name
-    again = json.loads((copied / "sgpo-0" / "config.json").read_text())
+    again = json.loads((copied / "sgpo-0" / "config.json").read_text(encoding="utf-8"))
     assert again == settings | {"out": str(copied / "sgpo-0")}
 
 
@@ -209,6 +210,14 @@ def test_a_run_that_fails_is_named_with_what_it_said(configs, tmp_path):
     assert list((tmp_path / "runs").glob("*/messages.txt"))
 
 
+def test_what_a_run_tells_of_its_troubles_is_passed_on_while_it_works(configs, tmp_path, capsys):
+    short = {"sgpo": replace(configs["sgpo"], max_new_tokens=1, steps=2)}
+    compare(short, (0,), tmp_path, ("validation",))
+    told = [line for line in capsys.readouterr().err.splitlines() if "sgpo_mini: " in line]
+    cut = "100% of the completions were cut off at max_new_tokens=1 and earned 0"
+    assert len([line for line in told if cut in line and line.endswith(" [sgpo-0]")]) == 1
+
+
 def wait_for(condition, what: str) -> None:
     end = time.monotonic() + 120
     while not condition():
@@ -228,7 +237,7 @@ def test_ctrl_c_saves_and_the_same_call_goes_on(compared, configs, tmp_path):
 
     def press():
         wait_for(lambda: has_lines(log), "the log")
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
     pressing = threading.Thread(target=press)
     pressing.start()
@@ -240,12 +249,12 @@ def test_ctrl_c_saves_and_the_same_call_goes_on(compared, configs, tmp_path):
     (checkpoint,) = [f.name for f in (tmp_path / "grpo-0" / "checkpoints").iterdir()][-1:]
     assert checkpoint.startswith("step-")
     assert not (tmp_path / "grpo-0" / "student").exists()
-    assert "Traceback" not in (tmp_path / "grpo-0" / "messages.txt").read_text()
+    assert "Traceback" not in (tmp_path / "grpo-0" / "messages.txt").read_text(encoding="utf-8")
 
     compare(long, (0,), tmp_path, SPLITS)
     assert [row["step"] for row in read_rows(log)] == list(range(1, 101))
-    first = (compared / "grpo-0" / "metrics.jsonl").read_text()
-    assert log.read_text().startswith(first)
+    first = (compared / "grpo-0" / "metrics.jsonl").read_text(encoding="utf-8")
+    assert log.read_text(encoding="utf-8").startswith(first)
     assert not (tmp_path / "grpo-0" / "messages.txt").exists()
 
 
@@ -266,7 +275,12 @@ def test_a_program_without_a_main_guard_or_a_file_can_compare(compared, configs,
     settings = SETTINGS | {"student": configs["sgpo"].student}
     script = SCRIPT.format(settings=settings, out=str(tmp_path), splits=SPLITS)
     done = subprocess.run(
-        [sys.executable, "-"], input=script, capture_output=True, text=True, timeout=300
+        [sys.executable, "-"],
+        input=script,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "once\ndone\n"
@@ -283,6 +297,7 @@ def test_workers_stop_and_save_when_their_parent_is_killed(compared, configs, tm
     with subprocess.Popen(
         [sys.executable, "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
         stderr=subprocess.DEVNULL,
+        encoding="utf-8",
     ) as process:  # fmt: skip
         try:
             process.stdin.write(script)
@@ -308,7 +323,7 @@ def write_answers(folder: Path, split: str, guided: bool, right) -> None:
         {"id": problem.id, "completion": "", "correct": bool(right(number)), "truncated": False}
         for number, problem in enumerate(make_problems(split))
     ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 @pytest.fixture
@@ -329,7 +344,9 @@ def reader(out: Path):
 
 def by_hand(folder: Path, families: set[str]) -> list[int]:
     """Straight from the file: 1 where the answer to a problem of the families is right."""
-    rows = [json.loads(line) for line in (folder / "answers/test-unguided.jsonl").open()]
+    rows = [
+        json.loads(line) for line in (folder / "answers/test-unguided.jsonl").open(encoding="utf-8")
+    ]
     return [int(row["correct"]) for row in rows if row["id"].split("-")[1] in families]
 
 
@@ -434,9 +451,9 @@ def test_hard_families_are_those_measured_at_one_in_ten_or_less(student):
 
 def test_answers_to_other_problems_are_refused(answered):
     path = answers_path(answered / "base", "test", False)
-    lines = path.read_text().splitlines(keepends=True)
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     for changed in (lines[:-1], [lines[1], lines[0], *lines[2:]]):
-        path.write_text("".join(changed))
+        path.write_text("".join(changed), encoding="utf-8")
         with pytest.raises(ValueError, match="holds answers to other problems"):
             read_answers(answered / "base", "test", False)
 
@@ -466,6 +483,7 @@ def reported(student, tmp_path_factory):
         capture_output=True,
         text=True,
         timeout=300,
+        encoding="utf-8",
     )
     assert process.returncode == 0, process.stderr
     return out, process.stdout
@@ -473,7 +491,7 @@ def reported(student, tmp_path_factory):
 
 def test_the_main_job_leaves_a_report_with_four_figures(reported, student):
     out, printed = reported
-    text = (out / "report.md").read_text()
+    text = (out / "report.md").read_text(encoding="utf-8")
     assert "One seed (0), 2 steps of 8 problems with 12 rollouts each" in text
     assert "**This is one seed.**" in text
     assert "table over five seeds is in the project's README" in text
@@ -487,11 +505,11 @@ def test_the_main_job_leaves_a_report_with_four_figures(reported, student):
         Path(figure).name for figure in figures
     )
     assert not re.search(r"(?<![\w.])/(?:tmp|home|work|root|var|Users)\b", text)
-    assert (
-        str(out.parent) not in text and str(out.parent) not in (out / "comparison.json").read_text()
-    )
+    assert str(out.parent) not in text and str(out.parent) not in (
+        out / "comparison.json"
+    ).read_text(encoding="utf-8")
 
-    rows = json.loads((out / "comparison.json").read_text())
+    rows = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
     assert transfer_table(rows, **COLUMNS) in text and text.split("![")[0].strip() in printed
     assert printed.endswith(f"report and figures: {out / 'report.md'}\n")
     labels = {row["label"] for row in rows}
@@ -504,7 +522,10 @@ def test_the_main_job_again_runs_nothing_and_other_steps_are_refused(reported, s
     out, printed = reported
     before = {p: p.stat().st_mtime_ns for p in out.glob("*-0/**/*")}
     again = run_and_report(out, student=student, steps=2)
-    assert transfer_table(json.loads((out / "comparison.json").read_text()), **COLUMNS) in again
+    assert (
+        transfer_table(json.loads((out / "comparison.json").read_text(encoding="utf-8")), **COLUMNS)
+        in again
+    )
     assert {p: p.stat().st_mtime_ns for p in out.glob("*-0/**/*")} == before
     assert main(["--steps", "3", "--student", student, "--out", str(out)]) == 2
     assert "grpo-0 holds a run with other settings (steps): give" in capsys.readouterr().err

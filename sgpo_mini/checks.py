@@ -1,0 +1,161 @@
+"""What is refused before any work: texts beyond the context window, a reward that does not work.
+
+A model with learned positions ends in an IndexError beyond its window; one with rotary positions
+goes on and writes nonsense. A reward that fails on one problem would end the run when that problem
+is drawn. Both can be known before anything starts.
+"""
+
+import math
+import random
+import sys
+import time
+import unicodedata
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from tqdm import tqdm
+
+from .problems import Problem, Reward
+from .student import Student
+
+LARGEST_REWARD = 1e15  # in size: an advantage squares rewards, in float32
+TRIAL_SECONDS = 60
+
+
+def context_window(student: Student) -> int | None:
+    """How many tokens the model was made to read, its own included; None where it names no limit.
+
+    A sliding window is no limit. Rotary positions that are stretched by a factor reach further than
+    `max_position_embeddings` says; where a model names both, the longer one is meant.
+    """
+    config = student.causal_model.config.get_text_config(decoder=True)
+    window = getattr(config, "max_position_embeddings", None)
+    if not isinstance(window, int) or window <= 0 or getattr(config, "alibi", False):
+        return None
+    rotary = getattr(config, "rope_parameters", None) or {}
+    longest = window
+    for kind in [kind for kind in rotary.values() if isinstance(kind, dict)] or [rotary]:
+        if kind.get("rope_type") in ("linear", "dynamic", "yarn"):
+            original = kind.get("original_max_position_embeddings") or window
+            longest = max(longest, int(original * (kind.get("factor") or 1)))
+    return longest
+
+
+def refuse_beyond_window(
+    student: Student,
+    problems: Sequence[Problem],
+    *,
+    guided: bool = False,
+    max_new_tokens: int = 0,
+    solution: str = "",
+) -> None:
+    """Raise ValueError where a prompt and what follows it don't fit the student's context window.
+
+    The prompts are those with the problems' strategies where `guided`, else without. After each,
+    `max_new_tokens` are sampled, or its `solution` (the name of a field) is learnt.
+    """
+    window = context_window(student)
+    if window is None:
+        return
+    longest, most, beyond, of = 0, 0, 0, None
+    around = len(student.prompt_ids("?", "?" if guided else "")) + max_new_tokens + 1
+    for problem in problems:
+        strategy = problem.strategy if guided else ""
+        text = getattr(problem, solution) if solution else ""
+        # A token is at least a byte, of characters that a tokenizer may have spelled out (NFKD).
+        spelled_out = unicodedata.normalize("NFKD", f"{problem.question}{strategy}{text}")
+        if around + len(spelled_out.encode(errors="replace")) <= window:
+            continue
+        prompt = len(student.prompt_ids(problem.question, strategy))
+        length = prompt + (len(student.completion_ids(text)) if solution else max_new_tokens)
+        beyond += length > window
+        if length > most:
+            longest, most, of = prompt, length, problem
+    if not beyond:
+        return
+    more = f"its {solution}" if solution else f"max_new_tokens={max_new_tokens}"
+    they = "it" if beyond == 1 else "them"
+    way = f"shorten {they} or leave {they} out"
+    if not solution and longest < window:
+        way = f"lower max_new_tokens (--max-new-tokens) to {window - longest} or less"
+    raise ValueError(
+        f"the student's context window is {window} tokens, and problem {of.id!r} needs {most}: a "
+        f"{'guided ' if guided and of.strategy else ''}prompt of {longest} and {more}; {beyond} of "
+        f"{len(problems)} problems don't fit: {way}, or take a student with a longer window"
+    )
+
+
+class RewardError(ValueError):
+    """A reward that raised, or that is not a finite number."""
+
+
+def reward_of(reward: Reward, completion: str, problem: Problem) -> float:
+    """One completion's reward; RewardError, naming the problem, where it is not a finite number.
+
+    Numbers of numpy and torch will do, and so will True and False.
+    """
+    try:
+        given = reward(completion, problem)
+    except Exception as error:  # a reader's own function: any kind
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:300].rstrip(": ")
+        raise RewardError(f"the reward of problem {problem.id!r} raised {said}") from error
+    # float() would read text, too.
+    if hasattr(type(given), "__float__") and not isinstance(given, (str, bytes, complex)):
+        try:
+            value = float(given.detach() if isinstance(given, torch.Tensor) else given)
+        except Exception:  # a tensor of several numbers, a number beyond all floats
+            value = math.nan
+        if abs(value) <= LARGEST_REWARD:
+            return value
+    try:
+        told = " ".join(repr(given).split())[:80]
+    except Exception:
+        told = "something"
+    raise RewardError(
+        f"the reward of problem {problem.id!r} is {told} ({type(given).__name__}), and not a "
+        "finite number"
+    )
+
+
+def try_reward(reward: Reward, problems: Sequence[Problem]) -> None:
+    """Raise RewardError unless the reward gives every problem a finite number: one call for each.
+
+    The completion is the problem's own solution, the expert's where it has no other, else
+    "#### ANSWER": a text that states an answer, so that the gold answer is compared too. The random
+    states of Python, numpy and torch stay as they are. Where a reward takes longer than a minute
+    for all, the rest goes untried, and that is told.
+    """
+    failed, begin = [], time.monotonic()
+    with _keeping_random_states():
+        for count, problem in enumerate(tqdm(problems, "trying the reward", leave=False, delay=2)):
+            if time.monotonic() - begin > TRIAL_SECONDS:
+                told = f"the reward is slow: tried on {count} of {len(problems)} problems alone"
+                tqdm.write(f"sgpo_mini: {told}", file=sys.stderr)
+                break
+            own = problem.solution or problem.expert_solution or f"#### {problem.answer}"
+            try:
+                reward_of(reward, own, problem)
+            except RewardError as error:
+                failed.append(error)
+    if failed:
+        others = f" ({len(failed)} of {len(problems)} problems fail)" if len(failed) > 1 else ""
+        raise RewardError(
+            f"{failed[0]}{others}: mend the reward or the problem; a reward is a finite number for "
+            "every completion of every problem"
+        ) from failed[0]
+
+
+@contextmanager
+def _keeping_random_states() -> Iterator[None]:
+    """A reward may draw random numbers: a trial of it must not change what is drawn later."""
+    numpy = sys.modules.get("numpy")
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    python_state, numpy_state = random.getstate(), numpy and numpy.random.get_state()
+    with torch.random.fork_rng(devices=devices):
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            if numpy:
+                numpy.random.set_state(numpy_state)
