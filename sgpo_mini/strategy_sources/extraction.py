@@ -23,9 +23,9 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from ..files import locked
 from ..problems import Problem
 from ..strategies import Strategy, leaks, load_strategies
+from ..support.files import locked
 from .extraction_run import Progress, side_by_side
 from .teacher_prompts import (
     drawing_prompt,

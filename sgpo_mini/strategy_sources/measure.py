@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..checks import refuse_beyond_window, try_reward
-from ..diagnostics import Diagnostics
 from ..evaluation import Evaluation, confidence_interval, evaluate, paired_difference
 from ..problems import Problem, Reward, numeric_reward
 from ..strategies import require_strategies
 from ..student import Student
+from ..support.checks import refuse_beyond_window, try_reward
+from ..support.diagnostics import Diagnostics
 from .controls import contentless_strategies, shuffled
 
 

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ..problems import Problem, _records
+from ..problems import Problem
 from ..strategies import Strategy, load_strategies
+from ..support.records import records_of
 from .teachers import Reply
 
 KEPT_OF_A_REPLY = 2_000  # characters of one that could not be used
@@ -203,4 +204,4 @@ def _mend_end(path: Path, cut_path: Path | None = None) -> None:
 def _rows_of(path: Path) -> list[dict]:
     """The objects of a file that may be empty, or not there."""
     there = path.exists() and path.read_bytes().strip()
-    return [row for _, _, row in _records(path)] if there else []
+    return [row for _, _, row in records_of(path)] if there else []

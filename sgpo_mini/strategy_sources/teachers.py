@@ -81,11 +81,18 @@ class Teacher(Protocol):
     ) -> Iterator[Reply]: ...
 
 
-def open_teacher(name: str, model: str = "", *, timeout: float = 120.0) -> Teacher:
+def open_teacher(
+    name: str,
+    model: str = "",
+    *,
+    timeout: float = 120.0,
+    chat_template_kwargs: dict | None = None,
+) -> Teacher:
     """A teacher by its name: the URL of a server, a folder, or a model's name on the Hub.
 
     `model` is the name under which a server knows the model; `timeout`, in seconds, is how long a
-    server may be silent. Raises ValueError where it can't be used.
+    server may be silent; `chat_template_kwargs` are for a model that runs here. Raises ValueError
+    where it can't be used.
     """
     if name.startswith(("http://", "https://")):
         return ServerTeacher(name, model, timeout=timeout)
@@ -93,7 +100,7 @@ def open_teacher(name: str, model: str = "", *, timeout: float = 120.0) -> Teach
         raise ValueError(f"the teacher's URL must begin with http:// or https://, not {name!r}")
     if model:
         raise ValueError(f"a model's name (--teacher-model) is for servers, and {name!r} is no URL")
-    return LocalTeacher(name)
+    return LocalTeacher(name, chat_template_kwargs)
 
 
 class ServerTeacher:
@@ -218,10 +225,12 @@ class LocalTeacher:
 
     most_parallel = 1
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, chat_template_kwargs: dict | None = None) -> None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            self.student = load_student(name, device="cpu")
+            self.student = load_student(
+                name, device="cpu", chat_template_kwargs=chat_template_kwargs
+            )
         except ValueError as error:
             raise ValueError(f"the teacher can't be loaded: {error}") from error
         self.student.compute_dtype = compute_dtype(device)
@@ -273,11 +282,7 @@ class LocalTeacher:
             yield Reply(text, len(prompt) + length, cut)
 
     def _ids(self, prompt: Prompt) -> list[int]:
-        tokenizer = self.student.tokenizer
-        if not tokenizer.chat_template:
-            return tokenizer("\n\n".join(m["content"] for m in prompt) + "\n\n")["input_ids"]
-        text = tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
-        return tokenizer(text, add_special_tokens=False)["input_ids"]
+        return self.student.message_ids(prompt, "\n\n")
 
 
 def _response_of(error: BaseException | None):

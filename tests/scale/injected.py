@@ -182,8 +182,10 @@ def main(jobs: list[dict]) -> None:
         done = trl_update(student, problems, job["rows"], job["out"], **job["settings"])
         if os.environ["RANK"] == "0":
             save_file(done["gradients"][0], f"{job['out']}/gradient.safetensors")
-            Path(job["out"], "metrics.json").write_text(json.dumps(done["metrics"]))
+            Path(job["out"], "metrics.json").write_text(
+                json.dumps(done["metrics"]), encoding="utf-8"
+            )
 
 
 if __name__ == "__main__":
-    main(json.loads(Path(sys.argv[1]).read_text()))
+    main(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
