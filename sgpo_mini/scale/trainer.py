@@ -49,11 +49,6 @@ class SGPOTrainer(TwoGroupTrainer):
         _check_data(train_dataset, needs_answer=reward_funcs is None)
         reward_funcs = as_reward_function() if reward_funcs is None else reward_funcs
         super().__init__(model, reward_funcs, args, train_dataset, **more)
-        if not self.processing_class.chat_template:
-            raise ValueError(
-                "the tokenizer has no chat template, and the prompts are chat messages: give a "
-                "tokenizer that has one (processing_class)"
-            )
         add_kl_forward(self.base_model)
         self._sums = torch.zeros(4, dtype=torch.float64, device=self.accelerator.device)
 
