@@ -50,11 +50,10 @@ _PUBLIC = {
         "pass_at_k",
         "confidence_interval",
         "paired_difference",
-        "transfer_rows",
-        "transfer_table",
     ),
+    "study.transfer_table": ("transfer_rows", "transfer_table"),
     "benchmarks": ("load_benchmark",),
-    "latex": ("latex_reward",),
+    "support.latex": ("latex_reward",),
     "mini_gsm.strategy_use": ("read_solution_plan", "measure_use", "plan_confusion"),
     "training": ("Config", "pretrain", "warm_up", "train"),
     "plots": (),  # one function a figure: sgpo_mini.plots.NAME

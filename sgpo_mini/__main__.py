@@ -19,8 +19,8 @@ from .commands.options import PROGRAM, add_option, whole
 from .commands.pretrain import add_pretrain
 from .commands.strategies import add_strategies, strategies_command
 from .commands.train import add_train
-from .files import lenient_console
-from .launchers import refuse_several_processes
+from .support.files import lenient_console
+from .support.launchers import refuse_several_processes
 
 
 def main(arguments: list[str] | None = None) -> int:

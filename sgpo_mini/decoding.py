@@ -48,31 +48,31 @@ def decode(
     Both tensors are of inference mode: autograd takes a clone of them, and not the tensors.
     """
     reserve(cache, rows, max_new_tokens)
-    prompt_length = mask.shape[1]
-    mask = torch.cat([mask[rows], mask.new_ones(len(rows), max_new_tokens)], dim=1)
-    position = mask[:, :prompt_length].sum(dim=1, keepdim=True) - 1  # (B, 1), of the token read
+    mask, length = mask[rows], mask.shape[1]  # of what the next token is drawn from
+    position = mask.sum(dim=1, keepdim=True) - 1  # (B, 1), of the token read
     stops = torch.tensor(student.stop_ids, device=last.device)
     # A row of random numbers for every completion: which others are computed beside it, and until
-    # when, changes none of its draws.
+    # when, changes none of its draws. Nothing else is as long as the limit from the start.
     uniform = torch.rand(len(rows), max_new_tokens, device=last.device)
-    tokens = torch.full((len(rows), max_new_tokens), student.pad_id, device=last.device)
-    entropies = torch.zeros(tokens.shape, device=last.device)
+    steps = []  # (the completions computed, their tokens, the entropies), (n,) each
     going = torch.arange(len(rows), device=last.device)  # the completions still computed
     ended = torch.zeros(len(rows), dtype=torch.bool, device=last.device)  # those of them that ended
-    token, length = last[rows], 0
-    while length < max_new_tokens and not ended.all():
+    token = last[rows]
+    while len(steps) < max_new_tokens and not ended.all():
+        if length > mask.shape[1]:
+            mask = pad(mask, (0, _BLOCK), value=1)
         states, _ = student.hidden_states(
             input_ids=token.unsqueeze(1),
-            attention_mask=mask[:, : prompt_length + length],
+            attention_mask=mask[:, :length],
             position_ids=position,
             past_key_values=cache,
             use_cache=True,
         )
-        numbers = uniform[going, length].split(rows_at_once)
+        numbers = uniform[going, len(steps)].split(rows_at_once)
         parts = zip(states[:, -1].split(rows_at_once), numbers, strict=True)
         drawn = [_next(student, *part, temperature, top_p) for part in parts]
-        token, entropies[going, length] = (torch.cat(part) for part in zip(*drawn, strict=True))
-        tokens[going, length] = token
+        token, entropy = (torch.cat(part) for part in zip(*drawn, strict=True))
+        steps.append((going, token, entropy))
         ended |= torch.isin(token, stops)
         position, length = position + 1, length + 1
         if ended.sum() > _ENDED_SHARE * len(going):
@@ -80,7 +80,11 @@ def decode(
             cache.batch_select_indices(stay)
             going, token, position = going[stay], token[stay], position[stay]
             mask, ended = mask[stay], ended[stay]
-    return tokens[:, :length], entropies[:, :length]
+    tokens = torch.full((len(rows), len(steps)), student.pad_id, device=last.device)
+    entropies = torch.zeros(tokens.shape, device=last.device)
+    for step, (going, token, entropy) in enumerate(steps):
+        tokens[going, step], entropies[going, step] = token, entropy
+    return tokens, entropies
 
 
 def _next(

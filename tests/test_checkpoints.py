@@ -26,8 +26,8 @@ from small_world import (
 
 from sgpo_mini import checkpoints, methods, training
 from sgpo_mini.checkpoints import RunFolder, read_rows
-from sgpo_mini.files import write_checksums
 from sgpo_mini.student import load_student, save_student
+from sgpo_mini.support.files import write_checksums
 from sgpo_mini.training import Config, train
 
 torch.set_num_threads(1)

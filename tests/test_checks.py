@@ -37,20 +37,20 @@ from transformers import (
     Qwen2Config,
 )
 
-from sgpo_mini import checks
-from sgpo_mini.checks import (
+from sgpo_mini.evaluation import evaluate
+from sgpo_mini.problems import numeric_reward
+from sgpo_mini.strategy_sources.measure import measure_strategies
+from sgpo_mini.student import Student, save_student
+from sgpo_mini.supervised import pretrain, warm_up
+from sgpo_mini.support import checks
+from sgpo_mini.support.checks import (
     RewardError,
     context_window,
     refuse_beyond_window,
     reward_of,
     try_reward,
 )
-from sgpo_mini.evaluation import evaluate
-from sgpo_mini.latex import latex_reward
-from sgpo_mini.problems import numeric_reward
-from sgpo_mini.strategy_sources.measure import measure_strategies
-from sgpo_mini.student import Student, save_student
-from sgpo_mini.supervised import pretrain, warm_up
+from sgpo_mini.support.latex import latex_reward
 from sgpo_mini.training import train
 
 torch.set_num_threads(1)

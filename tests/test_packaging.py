@@ -296,7 +296,6 @@ def test_layout_in_the_readme_names_every_file_and_wing():
     section = text.split("\n## Layout\n")[1].split("\n## ")[0]
     first = [row.split("|")[1] for row in section.splitlines() if row.startswith("| ")]
     named = re.findall(r"`([\w/.]+)`", " ".join(first))
-    named = {*named, "scale/"}  # its row comes with the README's rewrite; then this line goes
     wings = {f"{path.name}/" for path in PACKAGE.iterdir() if any(path.glob("*.py"))}
     assert sorted(named) == sorted({p.name for p in PACKAGE.glob("*.py")} | wings | {"results/"})
 

@@ -84,6 +84,8 @@ STATED = [
     ("#### 5 p.m. on Monday", "5"),
     ("#### 5<|endoftext|>", "5"),
     ("#### => 5", "5"),
+    ("The answer is 5\u2014because two and three make it.", "5"),
+    ("The answer is 5 \u2014 she keeps the rest.", "5"),
     ("#### ≈ 5", "5"),
     ("#### 5 x 3 = 15", "15"),
     ("#### m + n = 27", "27"),

@@ -2,6 +2,5 @@
 
 `__main__.py` builds the parser from these files and runs the command that was asked for. A command
 reads its options, loads problems and a student, calls one function of the package and prints the
-result. This wing may import everything; only `__main__.py` and
-`scale/train.py` import it.
+result. This wing may import everything; only `__main__.py` and `scale/train.py` import it.
 """

@@ -5,20 +5,20 @@ import sys
 from pathlib import Path
 
 from .inputs import COLUMNS, is_file, problems_of, set_threads, student_of
-from .options import MAX_NEW_TOKENS, SETTINGS, SPLIT_HELP, add_option, number, whole
+from .options import MAX_NEW_TOKENS, SETTINGS, SPLIT_HELP, add_option, json_object, number, whole
 
 
 def evaluate_command(options: argparse.Namespace) -> None:
     """Measure the student with one prompt or both, and keep every completion."""
     from ..benchmarks import BENCHMARKS
-    from ..checks import refuse_beyond_window, try_reward
-    from ..diagnostics import Diagnostics
     from ..evaluation import evaluate
-    from ..latex import latex_reward
     from ..mini_gsm.pretraining import settings_for
     from ..problems import numeric_reward
     from ..strategies import require_strategies
     from ..student import refuse_unknown_words
+    from ..support.checks import refuse_beyond_window, try_reward
+    from ..support.diagnostics import Diagnostics
+    from ..support.latex import latex_reward
 
     if options.samples > 1 and options.temperature == 0:
         raise ValueError("several samples a problem need a temperature above 0 (--temperature 1)")
@@ -43,7 +43,7 @@ def evaluate_command(options: argparse.Namespace) -> None:
         if without < len(problems):
             told = f"unguided alone: {without} of {len(problems)} problems have no strategy"
             print(told, file=sys.stderr)
-    student = student_of(options.student)
+    student = student_of(options.student, chat_template_kwargs=options.chat_template_kwargs)
     texts = (f"{p.question}\n{p.strategy if True in prompts else ''}" for p in problems)
     refuse_unknown_words(student, texts)
     longest = settings_for(options.data, "").get("max_new_tokens", MAX_NEW_TOKENS)
@@ -106,6 +106,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=evaluate_command)
     about = SETTINGS["what is trained, and on what"]
     add_option(parser, "student", "tiny", about["student"])
+    add_option(parser, "chat_template_kwargs", None, about["chat_template_kwargs"], json_object)
     more = "; or, from the Hub, math500 (needs the extra math), amc23 or aime24"
     add_option(parser, "data", "mini-gsm", about["data"] + more)
     told = "the answers of the FILE are LaTeX (needs the extra math)"

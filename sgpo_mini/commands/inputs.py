@@ -23,10 +23,11 @@ def problems_of(
     the names leads nowhere.
     """
     from ..benchmarks import BENCHMARKS, load_benchmark
-    from ..latex import reads_as_latex
     from ..mini_gsm.world import make_problems
-    from ..problems import FILE_ENDINGS, load_gsm8k, load_problems
+    from ..problems import load_gsm8k, load_problems
     from ..strategies import load_strategies, with_strategies
+    from ..support.latex import reads_as_latex
+    from ..support.records import FILE_ENDINGS
 
     named = {name: columns[name] for name in COLUMNS if columns and columns.get(name)}
     if named and not is_file(data):
@@ -49,17 +50,17 @@ def problems_of(
 
 def is_file(data: str) -> bool:
     """Whether --data names a file of one's own."""
-    from ..problems import FILE_ENDINGS
+    from ..support.records import FILE_ENDINGS
 
     return data.lower().endswith(FILE_ENDINGS)
 
 
-def student_of(name: str, lora_rank: int = 0, gradient_checkpointing: bool = False):
-    """The student that --student names; ValueError where there is none."""
+def student_of(name: str, **settings):
+    """The student that --student names, loaded with settings; ValueError where there is none."""
     from ..student import load_student
 
     quiet_loading()
-    return load_student(name, lora_rank=lora_rank, gradient_checkpointing=gradient_checkpointing)
+    return load_student(name, **settings)
 
 
 def quiet_loading() -> None:

@@ -1,6 +1,7 @@
 """What the commands' options share: their words, their defaults in words, readers of their text."""
 
 import argparse
+import json
 import math
 from collections.abc import Callable
 
@@ -23,6 +24,8 @@ SETTINGS = {
         "ANSWER or \\boxed{ANSWER} (default: answer, ground_truth or solution)",
         "strategies": "JSONL file with a strategy for each problem id; takes the place of the "
         "strategies that the problems bring along",
+        "chat_template_kwargs": "settings of the student's chat template as a JSON object, such as "
+        '{"enable_thinking": false}; a student is saved with its own',
         "only_with_strategies": "train on the problems that have a strategy, by any method; "
         "off: one that has none is refused where the method needs it",
         "method": "sgpo; grpo with the same number of rollouts and no strategies; or a method that "
@@ -83,7 +86,13 @@ SETTINGS = {
 METAVARS = {"data": "NAME|FILE", "strategies": "FILE", "out": "FOLDER", "seeds": "N|N-N"}
 METAVARS |= {"question_column": "NAME", "answer_column": "NAME"}
 METAVARS |= {"report": "FOLDER", "inspect": "FILE", "measure": "STUDENT", "teacher": "URL|NAME"}
-METAVARS |= {"learning_rate": "X", "methods": "A,B", "temperature": "X", "timeout": "SECONDS"}
+METAVARS |= {
+    "chat_template_kwargs": "JSON",
+    "learning_rate": "X",
+    "methods": "A,B",
+    "temperature": "X",
+    "timeout": "SECONDS",
+}
 MAX_NEW_TOKENS = 256  # of `evaluate`, where the data has no settings of its own
 
 
@@ -149,6 +158,18 @@ def number(least: float | None = None, above: float | None = None) -> Callable[[
         return value
 
     return read
+
+
+def json_object(text: str) -> dict:
+    """Reads a JSON object."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        told = f"""must be a JSON object such as '{{"enable_thinking": false}}', not {text!r}"""
+        raise argparse.ArgumentTypeError(told)
+    return value
 
 
 def number_or_none(text: str) -> float | None:

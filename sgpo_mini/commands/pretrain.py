@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from .inputs import COLUMNS, problems_of, set_threads, student_of
-from .options import PROGRAM, SETTINGS, add_option, flag, number, show, whole
+from .options import PROGRAM, SETTINGS, add_option, flag, json_object, number, show, whole
 
 # The options of `pretrain` that only its second use has, with their defaults.
 _OF_SFT = {
@@ -12,6 +12,7 @@ _OF_SFT = {
     "question_column": "",
     "answer_column": "",
     "strategies": "",
+    "chat_template_kwargs": None,
     "with_strategy": False,
     "epochs": 10,
     "batch_size": 64,
@@ -56,9 +57,8 @@ def _warm_up(options: argparse.Namespace) -> None:
     settings = _OF_SFT | {name: value for name, value in given.items() if value is not None}
     columns = {name: settings.pop(name) for name in COLUMNS}
     problems = problems_of(settings.pop("data"), "train", settings.pop("strategies"), columns)
-    student = student_of(
-        options.student, settings.pop("lora_rank"), settings.pop("gradient_checkpointing")
-    )
+    names = ("lora_rank", "gradient_checkpointing", "chat_template_kwargs")
+    student = student_of(options.student, **{name: settings.pop(name) for name in names})
     with_strategy = settings["with_strategy"]
     refuse_unknown_words(
         student,
@@ -89,7 +89,12 @@ def add_pretrain(parser: argparse.ArgumentParser) -> None:
         "epochs": "how often every solution is learnt",
         "batch_size": "solutions in one step",
     }
-    readers = {"epochs": whole(1), "batch_size": whole(1), "learning_rate": number(above=0)}
+    readers = {
+        "chat_template_kwargs": json_object,
+        "epochs": whole(1),
+        "batch_size": whole(1),
+        "learning_rate": number(above=0),
+    }
     for name, default in _OF_SFT.items():
         if default is False:
             group.add_argument(flag(name), action="store_true", default=None, help=about[name])

@@ -16,10 +16,10 @@ SOURCES = {
 
 def make_strategies(options: argparse.Namespace) -> None:
     """Make a store from the source that --source names."""
-    from ..files import locked
     from ..problems import load_gsm8k
     from ..strategies import Strategy
     from ..strategy_sources import worked_solutions
+    from ..support.files import locked
 
     source, data, split = options.source, options.data or "mini-gsm", options.split or "train"
     options.out = options.out or f"runs/strategies-{source}.jsonl"
@@ -62,7 +62,12 @@ def _ask_teacher(options: argparse.Namespace, problems: list) -> None:
     quiet_loading()
     found = extract_strategies(
         problems,
-        open_teacher(options.teacher, options.teacher_model, timeout=options.timeout),
+        open_teacher(
+            options.teacher,
+            options.teacher_model,
+            timeout=options.timeout,
+            chat_template_kwargs=options.chat_template_kwargs,
+        ),
         options.out,
         candidates=options.candidates,
         parallel=options.parallel,

@@ -10,6 +10,7 @@ from .options import (
     SPLIT_HELP,
     add_option,
     flag,
+    json_object,
     number,
     show,
     whole,
@@ -26,6 +27,7 @@ _OF_TEACHER = {
     "parallel": 8,
     "timeout": 120.0,
     "max_new_tokens": 2048,
+    "chat_template_kwargs": None,
     "threads": 0,
     "out": None,
 }
@@ -35,6 +37,7 @@ _OF_MEASURE = {
     "temperature": 1.0,
     "batch_size": 128,
     "max_new_tokens": None,
+    "chat_template_kwargs": None,
     "threads": 0,
     "seed": 0,
 }
@@ -57,7 +60,7 @@ def strategies_command(options: argparse.Namespace) -> None:
     if job == "inspect" and not options.data:
         _refuse(options, ["split", "limit", *COLUMNS], "--inspect without --data")
     if options.teacher and options.teacher.startswith(("http://", "https://")):
-        _refuse(options, ["threads"], "a teacher behind a URL")
+        _refuse(options, ["threads", "chat_template_kwargs"], "a teacher behind a URL")
     elif options.teacher:
         _refuse(options, ["parallel", "timeout"], "a teacher that runs here")
     for name, default in used.items():
@@ -106,7 +109,7 @@ def _measure(options: argparse.Namespace) -> None:
     problems = [problem for problem in problems if problem.family not in SURE_AND_WRONG]
     if options.limit and options.limit < len(problems):
         problems = random.Random(options.seed).sample(problems, options.limit)
-    student = student_of(options.measure)
+    student = student_of(options.measure, chat_template_kwargs=options.chat_template_kwargs)
     refuse_unknown_words(student, (f"{p.question}\n{p.strategy}" for p in problems))
     measured = measure_strategies(
         student,
@@ -146,6 +149,8 @@ def add_strategies(parser: argparse.ArgumentParser) -> None:
     add_option(group, "seed", None, seed, whole())
     threads = f"for a model that runs here: {about['threads']} (default 0)"
     add_option(group, "threads", None, threads, whole(0))
+    told = "for a model that runs here: " + about["chat_template_kwargs"].split(";")[0]
+    add_option(group, "chat_template_kwargs", None, told, json_object)
     group = parser.add_argument_group("--source")
     out = "the store to make (default runs/strategies-SOURCE.jsonl); what fails is told in a "
     out += "NAME.failed.jsonl beside it. With a teacher the same command goes on with it"

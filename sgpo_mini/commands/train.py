@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from .inputs import problems_of, student_of
-from .options import METAVARS, SETTINGS, flag, number, number_or_none, show, whole
+from .options import METAVARS, SETTINGS, flag, json_object, number, number_or_none, show, whole
 
 
 def train_command(options: argparse.Namespace) -> None:
@@ -28,7 +28,8 @@ def train_command(options: argparse.Namespace) -> None:
         raise ValueError("evaluate_every needs validation problems, which only mini-gsm has")
     problems = problems_of(data, "train", config.strategies, vars(config))
     validation = validation_problems() if data == "mini-gsm" else None
-    student = student_of(config.student, config.lora_rank, config.gradient_checkpointing)
+    names = ("lora_rank", "gradient_checkpointing", "chat_template_kwargs")
+    student = student_of(config.student, **{name: getattr(config, name) for name in names})
     train(student, problems, config, validation=validation)
     print(f"trained student: {Path(config.out) / 'student'}")
 
@@ -51,7 +52,7 @@ def add_train(parser: argparse.ArgumentParser, with_settings: bool) -> None:
             elif field.type is bool:
                 keywords["action"] = argparse.BooleanOptionalAction
             else:
-                readers = {int: whole(), float: number(), str: str}
+                readers = {int: whole(), float: number(), str: str, dict | None: json_object}
                 keywords["type"] = readers.get(field.type, number_or_none)
                 kinds = {int: "N", str: "NAME"}
                 keywords["metavar"] = METAVARS.get(name) or kinds.get(field.type, "X")

@@ -8,10 +8,10 @@ import torch
 
 from ..checkpoints import save_with_checksums
 from ..evaluation import Evaluation, confidence_interval, evaluate
-from ..files import write_whole
 from ..strategies import INSTRUCTION, autonomous_prompt, guided_prompt
 from ..student import Student, new_student
 from ..supervised import pretrain
+from ..support.files import write_whole
 from .stories import CLAUSES
 from .world import (
     LARGEST,

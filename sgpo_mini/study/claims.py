@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..evaluation import confidence_interval
-from ..files import lenient_console, read_json
+from ..support.files import lenient_console, read_json
 from .packed_runs import MEND, read_packed
 
 RESULTS = Path(__file__).parents[1] / "results" / "comparison"

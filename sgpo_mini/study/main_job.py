@@ -9,12 +9,12 @@ import torch
 
 from .. import plots
 from ..checkpoints import read_rows
-from ..evaluation import evaluate, transfer_table
-from ..files import write_whole
+from ..evaluation import evaluate
 from ..mini_gsm.pretraining import MAX_NEW_TOKENS
 from ..mini_gsm.world import make_problems
 from ..rollout import sample, strategy_kl
 from ..student import Student, load_student
+from ..support.files import write_whole
 from .rows import on_mini_gsm
 from .runs import (
     EVALUATED,
@@ -25,6 +25,7 @@ from .runs import (
     read_answers,
 )
 from .tables import Read, accuracy_curve, comparison_rows, family_means
+from .transfer_table import transfer_table
 
 METHODS_COMPARED = ("grpo", "sgpo")  # the last is measured against the first
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from ..checkpoints import read_rows
 from ..evaluation import Evaluation
-from ..files import read_json
 from ..mini_gsm.world import checksum, make_problems
+from ..support.files import read_json
 from .runs import read_answers
 
 MEND = "remove it, and the `compare` command that made it makes it again"

@@ -8,8 +8,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..evaluation import Evaluation, transfer_table
-from ..files import read_json, write_whole
+from ..evaluation import Evaluation
+from ..support.files import read_json, write_whole
 from .claims import claims_table
 from .figures import draw_figures
 from .packed_runs import MEND, PackedRun, pack_run, read_packed
@@ -17,6 +17,7 @@ from .rows import BASELINE, ROWS, config_of
 from .runs import EVALUATED, SURE_AND_WRONG, base_difficulty, compare, hard_families, mean
 from .strategy_use_table import use_rows, use_section
 from .tables import comparison_rows, told_differences
+from .transfer_table import transfer_table
 
 
 def run_comparison(

@@ -23,14 +23,14 @@ import torch
 from tqdm import tqdm
 
 from ..checkpoints import DIGESTS, read_rows
-from ..digests import changed_digests, digests_of_student
 from ..evaluation import Evaluation, evaluate
-from ..files import locked, read_json, write_whole
 from ..mini_gsm.pretraining import MAX_NEW_TOKENS
 from ..mini_gsm.world import FAMILIES, make_problems
 from ..problems import Problem
 from ..strategy_sources.controls import CONTROLS
 from ..student import TINY_STUDENT, load_student
+from ..support.digests import changed_digests, digests_of_student
+from ..support.files import locked, read_json, write_whole
 from ..training import Config, train
 
 EVALUATED = ("validation", "test", "reworded", "composed", "unseen")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..evaluation import Evaluation, transfer_table
+from ..evaluation import Evaluation
 from ..mini_gsm.strategy_use import (
     NOT_FITTING,
     OTHER_QUANTITIES,
@@ -13,6 +13,7 @@ from ..mini_gsm.strategy_use import (
 )
 from .runs import SURE_AND_WRONG, mean
 from .tables import Estimate, Read, difference, estimate
+from .transfer_table import transfer_table
 
 # What a solution that is not of the true plan did, by the field of `StrategyUse` that counts it.
 _OTHERS = {

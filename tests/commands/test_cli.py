@@ -504,6 +504,37 @@ def test_on_mini_gsm_its_own_settings_hold_unless_others_are_given(run, story_st
     assert 0 <= row["validation_accuracy"] < 0.2
 
 
+def test_settings_of_the_chat_template_are_saved_with_the_run_and_go_on_with_the_student(
+    run, refused, even_student, data
+):
+    student = load_student(even_student, device="cpu")
+    student.tokenizer.chat_template += "{% if brief %} . .{% endif %}"
+    save_student(student, "base")
+    brief = ("--chat-template-kwargs", '{"brief": true}')
+    asked = (*TRAIN, "--student", "base", "--data", data)
+    assert run(*asked, *brief, "--out", "run")[0] == 0
+    assert json.loads(Path("run/config.json").read_text())["chat_template_kwargs"] == {
+        "brief": True
+    }
+    trained = load_student("run/student", device="cpu")
+    assert trained.tokenizer.decode(trained.prompt_ids("name")).endswith("<|assistant|> . .")
+    more = (*asked, "--out", "run", "--resume", "--steps", 3)
+    assert "chat_template_kwargs (was {'brief': True})" in refused(*more)
+    assert run(*more, *brief)[0] == 0
+    warm = ("pretrain", "--student", "base", "--data", data, "--epochs", 1, "--out", "warm")
+    assert run(*warm, *brief)[0] == 0
+    assert load_student("warm/student", device="cpu").chat_template_kwargs == {"brief": True}
+    asked = ("evaluate", "--student", "base", "--data", data, "--max-new-tokens", 16)
+    texts = []
+    for words in ((), brief, ("--student", "warm/student")):
+        assert run(*asked, *words, "--out", "measured")[0] == 0
+        texts.append(Path("measured/unguided.jsonl").read_text())
+    assert texts[0] != texts[1]
+    for wrong in ("brief", "[1]", "{", '{"long": true}'):
+        sentence = refused(*asked, "--chat-template-kwargs", wrong)
+        assert "JSON object such as" in sentence or "no setting 'long'" in sentence
+
+
 def test_a_folder_that_holds_a_run_is_refused_and_resume_goes_on(run, refused, even_student, data):
     asked = (*TRAIN[3:], "--student", even_student, "--data", data)
     assert run("train", "--steps", 4, *asked, "--out", "whole")[0] == 0
