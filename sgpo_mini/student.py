@@ -312,7 +312,7 @@ def _student_of(
     configs = [model.generation_config, model.config.get_text_config()]
     stop_ids, pad_id = stop_and_pad(tokenizer, configs)
     rows = model.get_input_embeddings().weight.shape[0]
-    refuse_larger_than_embedding(tokenizer, rows, (*stop_ids, pad_id))
+    refuse_larger_than_embedding(tokenizer, rows, (stop_ids[0], pad_id))
     # The model's own generation settings must not reach our sampling: rollouts are samples of
     # the policy. Only the token ids are kept.
     model.generation_config = GenerationConfig(eos_token_id=list(stop_ids), pad_token_id=pad_id)

@@ -223,6 +223,9 @@ def test_settings_of_the_template_reach_both_prompts_and_are_saved(tmp_path):
         (None, {"enable_thinking": False}, "no chat template"),
         (LLAMA_3, {"date_string": "tomorrow"}, "date_string must be a day such as '26 Jul 2024'"),
         (LLAMA_3, {"date_string": 3}, "date_string must be a day such as '26 Jul 2024'"),
+        (LLAMA_3, {"date_string": {"2024"}}, "must be what JSON can hold"),
+        ("{{ share }}" + CHATML, {"share": float("nan")}, "must be what JSON can hold"),
+        (CHATML, ["enable_thinking"], "must be a dict"),
     ],
 )
 def test_a_setting_that_would_do_nothing_is_refused(tmp_path, template, given, told):
@@ -282,6 +285,15 @@ DATED = {
     "a year to count with": (
         "{{ strftime_now(\"%Y\") | int - 1 }}, {{ strftime_now('%A, %B %-d') }}\n" + NO_END,
         "2023, Friday, July 26\n",
+    ),
+    "the format by its name, and a day in one word": (
+        "{{ strftime_now(format='%F') }}\n" + NO_END,
+        "2024-07-26\n",
+    ),
+    "the clock handed on": (
+        "{% macro at(clock) %}{{ clock('%d.%m.%y') }}{% endmacro %}{{ at(strftime_now) }}\n"
+        + NO_END,
+        "26.07.24\n",
     ),
     "the time of day": ("It is {{ strftime_now('%H:%M') }}.\n" + NO_END, "It is 00:00.\n"),
 }
@@ -353,6 +365,15 @@ def test_a_tokenizer_larger_than_the_embedding_is_refused(tmp_path, change):
     with pytest.raises(ValueError, match="larger than the model's embedding") as caught:
         reloaded(student, tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_an_end_token_beyond_the_embedding_is_refused(tmp_path):
+    student = template_student(None)
+    student.tokenizer.eos_token = None
+    student.model.config.eos_token_id = 99_999  # saved with the configuration
+    save_student(student, tmp_path)
+    with pytest.raises(ValueError, match="larger than the model's embedding .* '99999'"):
+        load_student(tmp_path, device="cpu")
 
 
 def test_a_special_token_that_nothing_uses_may_lack_an_embedding_until_a_text_holds_it(tmp_path):

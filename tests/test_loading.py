@@ -113,6 +113,17 @@ def test_an_architecture_that_is_served_decodes_as_generate_does(tmp_path, name)
         torch.testing.assert_close(logps[i, : len(completion)], exact, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["Llama4Text", "Phimoe"])
+def test_adapters_leave_out_a_router_that_is_a_linear_layer_by_its_class_alone(tmp_path, name):
+    model = made(name, **(SERVED | DROPOUTS)[name])
+    student = loaded(model, tmp_path, lora_rank=2, gradient_checkpointing=True)
+    drawn = sample(student, PROMPTS, 2, max_new_tokens=4)
+    score(student, PROMPTS, drawn).sum().backward()
+    trained = [n for n, p in student.model.named_parameters() if p.requires_grad]
+    assert trained and not any("router" in name for name in trained)
+    assert all(p.grad is not None for p in student.model.parameters() if p.requires_grad)
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_an_architecture_that_rollouts_can_not_serve_is_refused_on_load(tmp_path, name):
     made(name, **REFUSED[name]).save_pretrained(tmp_path)
@@ -314,6 +325,26 @@ def test_a_missing_base_is_told_as_such(adapter, gone, own_tokenizer):
     sentence = refusal(adapter)
     assert "its base model" in sentence and gone in sentence
     assert str(adapter / "adapter_config.json") in sentence
+
+
+def test_an_adapter_on_an_adapter_is_refused(adapter, tmp_path):
+    shutil.copytree(adapter, tmp_path / "second")
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = str(adapter)
+    (tmp_path / "second" / "adapter_config.json").write_text(json.dumps(config))
+    assert "is an adapter itself" in refusal(tmp_path / "second")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"peft_type": "FOO"}, {"peft_type": None}, {"base_model_name_or_path": 3}],
+    ids=["unknown kind", "no kind", "base by number"],
+)
+def test_a_configuration_that_names_no_lora_adapter_or_base_is_refused(adapter, change):
+    file = adapter / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    sentence = refusal(adapter)
+    assert "not LORA" in sentence or "names no base model" in sentence
 
 
 def test_a_damaged_base_is_not_told_as_the_adapters_fault(base, tmp_path):

@@ -51,7 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def train(config: Config, micro_batch: int, trl_settings: dict) -> None:
     """Train as our configuration says, with what else is set for TRL; the run is in `out`."""
-    from transformers import AutoTokenizer
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     from ..student import TINY_STUDENT, Student, refuse_unknown_words
     from . import SGPOConfig, SGPOTrainer, to_dataset
@@ -78,11 +79,15 @@ def train(config: Config, micro_batch: int, trl_settings: dict) -> None:
         tokenizer = AutoTokenizer.from_pretrained(
             name, padding_side="left", trust_remote_code=False
         )
+        with torch.device("meta"):  # its shapes alone
+            model = AutoModelForCausalLM.from_config(
+                AutoConfig.from_pretrained(name, trust_remote_code=False)
+            )
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"no student can be loaded from {config.student!r} ({reason})") from None
     texts = [text for problem in problems for text in (problem.question, problem.strategy)]
-    refuse_unknown_words(Student(None, tokenizer, (), 0, True), texts)
+    refuse_unknown_words(Student(model, tokenizer, (), 0, True), texts)
     settings = _settings(config, micro_batch) | trl_settings
     trainer = SGPOTrainer(
         name,

@@ -7,6 +7,7 @@ by looking at what the template writes after an assistant's message.
 """
 
 import inspect
+import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -20,7 +21,7 @@ Messages = Sequence[dict]  # {"role": ..., "content": ...}
 PROMPT_DATE = "26 Jul 2024"
 _DATE_FORM = "%d %b %Y"
 _CLOCK = "strftime_now"  # the function by which transformers lets a template ask for the time
-_DIRECTIVES = ("%a", "%A", "%d", "%b", "%B", "%m", "%y", "%Y", "%H", "%I", "%p", "%M", "%S", "%j")
+_DIRECTIVES = [f"%{letter}" for letter in "aAwdbBmyYHIpMSfzZjUWcxX"]
 
 # Texts that no template writes by itself.
 _QUESTION, _REPLY, _NEXT = "Firstquestion", "Onereply", "Nextquestion"
@@ -37,6 +38,8 @@ def set_template(tokenizer: PreTrainedTokenizerBase, given: Mapping | None = Non
     A template that reads the clock gets `date_string`, the day at which its clock stands from then
     on. Raises ValueError where the template has no such setting, or can't write our prompts.
     """
+    if given is not None and not isinstance(given, Mapping):
+        raise ValueError(f"chat_template_kwargs must be a dict, not {given!r}")
     if not tokenizer.chat_template:
         if given:
             raise ValueError("its tokenizer has no chat template, so no chat_template_kwargs")
@@ -50,6 +53,10 @@ def set_template(tokenizer: PreTrainedTokenizerBase, given: Mapping | None = Non
         known.add("date_string")
     if unknown := [name for name in given or () if name not in known]:
         raise ValueError(f"its chat template has no setting {unknown[0]!r} (chat_template_kwargs)")
+    try:
+        settings = json.loads(json.dumps(settings, allow_nan=False))  # as they will be saved
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"chat_template_kwargs must be what JSON can hold ({error})") from None
     if settings:
         tokenizer.init_kwargs["chat_template_kwargs"] = settings
     try:
@@ -111,8 +118,8 @@ def refuse_larger_than_embedding(
 ) -> None:
     """Raise ValueError if a prompt may hold a token whose id the embedding's `rows` do not reach.
 
-    A special token that no role and no template `used` is let pass: Gemma 3's smallest model lacks
-    the one for images. A text that holds it is refused by `refuse_unknown_words`.
+    A special token that is neither `used` nor in the template is let pass: Gemma 3's smallest model
+    lacks the one for images. A text that holds it is refused by `refuse_unknown_words`.
     """
     named = {*used, tokenizer.bos_token_id, tokenizer.eos_token_id}
     template = tokenizer.get_chat_template() if tokenizer.chat_template else ""
@@ -122,6 +129,7 @@ def refuse_larger_than_embedding(
         for token, index in tokenizer.get_vocab().items()
         if index >= rows and (index not in special or token in template)
     ]
+    beyond += [str(index) for index in used if index >= rows and not beyond]
     if beyond:
         raise ValueError(
             f"its tokenizer is larger than the model's embedding of {rows} rows: {len(beyond)} "
@@ -186,7 +194,8 @@ def _standing_clock(date: str) -> str:
         raise ValueError(
             f"date_string must be a day such as {PROMPT_DATE!r}, not {date!r}"
         ) from None
-    values = {"%-d": str(day.day), "%-m": str(day.month)}
+    values = {"%-d": str(day.day), "%-m": str(day.month), "%F": f"{day:%Y-%m-%d}"}
+    values |= {"%T": f"{day:%H:%M:%S}", "%R": f"{day:%H:%M}"}
     values |= {directive: day.strftime(directive) for directive in _DIRECTIVES}
     replaced = "".join(f".replace({name!r}, {value!r})" for name, value in values.items())
-    return f"{{% macro {_CLOCK}(form) %}}{{{{ form{replaced} }}}}{{% endmacro %}}\n"
+    return f"{{% macro {_CLOCK}(format) %}}{{{{ format{replaced} }}}}{{% endmacro %}}\n"

@@ -4,7 +4,6 @@ Weights come from safetensors alone and fill the model completely, LoRA adapters
 rollouts can be drawn from a model is found by trying it with a few tokens, not by its name.
 """
 
-import json
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
@@ -63,14 +62,18 @@ def base_of_adapter(folder: Path) -> str:
     """The model that a LoRA adapter in peft's format was made for: a name, or an absolute path."""
     if not (folder / "adapter_model.safetensors").is_file():  # peft would take a pickle instead
         raise ValueError("an adapter without adapter_model.safetensors")
-    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    if not isinstance(config, dict) or not config.get("base_model_name_or_path"):
+    config = read_json(folder / "adapter_config.json", "take a fresh copy of it")
+    if config.get("peft_type") != "LORA":
+        raise ValueError(f"its adapter is of peft's type {config.get('peft_type')!r}, not LORA")
+    if not (name := config.get("base_model_name_or_path")) or not isinstance(name, str):
         raise ValueError("its adapter_config.json names no base model")
-    base = Path(config["base_model_name_or_path"])
+    base = Path(name)
     if base.is_absolute() and not base.is_dir():
         told = f"its base model is not there any more: write where {base} lies now into "
         raise ValueError(f"{told}{folder / 'adapter_config.json'} (base_model_name_or_path)")
-    return str(base.absolute()) if base.is_dir() else config["base_model_name_or_path"]
+    if (base / "adapter_config.json").is_file():
+        raise ValueError(f"its base model {base} is an adapter itself: merge that one first")
+    return str(base.absolute()) if base.is_dir() else name
 
 
 def load_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
@@ -78,11 +81,9 @@ def load_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
 
     Raises ValueError where the folder's tensors are not all that the adapter has, or others too.
     """
-    from peft import LoraConfig, PeftConfig, get_peft_model
+    from peft import PeftConfig, get_peft_model
 
     config = PeftConfig.from_pretrained(str(folder))
-    if not isinstance(config, LoraConfig):
-        raise ValueError(f"its adapter is of peft's type {config.peft_type}, not LORA")
     config.inference_mode = False
     config.base_model_name_or_path = model.name_or_path
     file = "adapter_model.safetensors"
@@ -111,8 +112,17 @@ def add_lora(model: PreTrainedModel, rank: int) -> PreTrainedModel:
     """The model, frozen, with new LoRA adapters."""
     from peft import LoraConfig, get_peft_model
 
+    # Llama 4's router and Phi-3.5-MoE's are linear layers that return more than their product.
+    linear = torch.nn.Linear
+    routers = [
+        n for n, m in model.named_modules() if isinstance(m, linear) and type(m) is not linear
+    ]
     settings = LoraConfig(
-        r=rank, lora_alpha=2 * rank, target_modules=_LORA_TARGETS, task_type="CAUSAL_LM"
+        r=rank,
+        lora_alpha=2 * rank,
+        target_modules=_LORA_TARGETS,
+        exclude_modules=routers or None,
+        task_type="CAUSAL_LM",
     )
     with torch.random.fork_rng(devices=[]):
         # Adapters start at random, and equal runs must start alike.

@@ -68,7 +68,7 @@ def rows(path) -> list[dict]:
         ("--source teacher", "--source teacher needs --teacher"),
         ("--source teacher --teacher no/such-model", "the teacher can't be loaded"),
         ("--source teacher --teacher ftp://host", "http:// or https://"),
-        ("--source teacher --teacher tiny --teacher-model x", "is no URL"),
+        ("--source teacher --teacher tiny --teacher-model x", "is not a URL"),
         ("--source teacher --teacher http://host --candidates 0", "at least 1, not '0'"),
         ("--source teacher --teacher http://host --parallel 0", "at least 1, not '0'"),
         ("--source teacher --teacher http://host --timeout 0", "finite number above 0"),
@@ -296,13 +296,13 @@ def test_ctrl_c_waits_for_the_replies_under_way_and_tells_how_to_go_on():
     with serving(script) as server:
         stopped = start(server)
         wait_for(lambda: len(server.questions) == 13 + 3 and received("s.jsonl") == 13)
-        script.left = 3  # the three under way are answered, and no more are asked
+        script.left = 3  # the three in progress are answered, and no more are asked
         stopped.send_signal(signal.SIGINT)
         time.sleep(0.2)
         script.released.set()
         out, err = stopped.communicate(timeout=240)
         assert stopped.returncode == 130 and "Traceback" not in err
-        assert "waiting for the replies under way (Ctrl-C again: at once)" in err
+        assert "waiting for the replies in progress (Ctrl-C again stops at once)" in err
         assert len(server.questions) == 13 + 3
         command = err.strip().rpartition("continue with: python -m sgpo_mini ")[2]
         words = shlex.split(command)

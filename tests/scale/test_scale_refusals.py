@@ -12,6 +12,7 @@ from trl import GRPOTrainer  # noqa: E402
 
 from sgpo_mini.config import Config  # noqa: E402
 from sgpo_mini.scale import SGPOConfig, SGPOTrainer, to_dataset, train, trl_internals  # noqa: E402
+from sgpo_mini.strategies import autonomous_prompt, guided_prompt  # noqa: E402
 from sgpo_mini.student import load_student  # noqa: E402
 
 OURS = "guided_rollouts delta alpha0 gamma alpha_max select_target normalize_target reverse_kl "
@@ -105,11 +106,20 @@ def test_plain_text_prompts_are_refused(tmp_path):
         trainer(tmp_path, to_dataset(problems_of(4)).from_list(rows))
 
 
-def test_a_tokenizer_without_a_chat_template_is_refused(tmp_path):
-    tokenizer = load_student("tiny", device="cpu").tokenizer
-    tokenizer.chat_template = None
-    with pytest.raises(ValueError, match="no chat template"):
-        trainer(tmp_path, processing_class=tokenizer)
+@pytest.mark.parametrize("template", [True, False])
+def test_prompts_are_those_of_our_loop(tmp_path, template):
+    """Through the chat template, and as plain text where the tokenizer has none."""
+    student = load_student("tiny", device="cpu")
+    if not template:
+        student.tokenizer.chat_template = None
+    made = trainer(tmp_path, processing_class=student.tokenizer)
+    problems = problems_of(4)
+    prompts = [autonomous_prompt(p.question) for p in problems]
+    prompts += [guided_prompt(p.question, p.strategy) for p in problems]
+    ours = [student.prompt_ids(p.question) for p in problems]
+    ours += [student.prompt_ids(p.question, p.strategy) for p in problems]
+    assert made._tokenize_prompts(prompts)[0] == ours
+    assert tuple(made.eos_token_ids) == student.stop_ids
 
 
 @pytest.mark.parametrize("name", ["tools", "rollout_func", "environment_factory"])
