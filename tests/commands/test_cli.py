@@ -519,9 +519,9 @@ def test_settings_of_the_chat_template_are_saved_with_the_run_and_go_on_with_the
     brief = ("--chat-template-kwargs", '{"brief": true}')
     asked = (*TRAIN, "--student", "base", "--data", data)
     assert run(*asked, *brief, "--out", "run")[0] == 0
-    assert json.loads(Path("run/config.json").read_text())["chat_template_kwargs"] == {
-        "brief": True
-    }
+    assert json.loads(Path("run/config.json").read_text(encoding="utf-8"))[
+        "chat_template_kwargs"
+    ] == {"brief": True}
     trained = load_student("run/student", device="cpu")
     assert trained.tokenizer.decode(trained.prompt_ids("name")).endswith("<|assistant|> . .")
     more = (*asked, "--out", "run", "--resume", "--steps", 3)
@@ -534,7 +534,7 @@ def test_settings_of_the_chat_template_are_saved_with_the_run_and_go_on_with_the
     texts = []
     for words in ((), brief, ("--student", "warm/student")):
         assert run(*asked, *words, "--out", "measured")[0] == 0
-        texts.append(Path("measured/unguided.jsonl").read_text())
+        texts.append(Path("measured/unguided.jsonl").read_text(encoding="utf-8"))
     assert texts[0] != texts[1]
     for wrong in ("brief", "[1]", "{", '{"long": true}'):
         sentence = refused(*asked, "--chat-template-kwargs", wrong)
