@@ -31,7 +31,8 @@ _PUBLIC = {
     "strategy_sources.worked_solutions": ("strategy_from_solution",),
     "strategy_sources.extraction": ("extract_strategies",),
     "strategy_sources.measure": ("measure_strategies",),
-    "mini_gsm.world": ("make_problems", "SPLITS", "FAMILIES", "read_plan"),
+    "mini_gsm.world": ("make_problems", "SPLITS", "FAMILIES"),
+    "mini_gsm.reading": ("read_plan",),
     "losses": (
         "token_logps",
         "group_advantages",
@@ -50,11 +51,10 @@ _PUBLIC = {
         "pass_at_k",
         "confidence_interval",
         "paired_difference",
-        "transfer_rows",
-        "transfer_table",
     ),
+    "study.transfer_table": ("transfer_rows", "transfer_table"),
     "benchmarks": ("load_benchmark",),
-    "latex": ("latex_reward",),
+    "support.latex": ("latex_reward",),
     "mini_gsm.strategy_use": ("read_solution_plan", "measure_use", "plan_confusion"),
     "training": ("Config", "pretrain", "warm_up", "train"),
     "plots": (),  # one function a figure: sgpo_mini.plots.NAME

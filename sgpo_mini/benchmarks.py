@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from .answers import gold_answer
-from .latex import latex_reward, reads_as_latex
 from .problems import Problem, Reward, numeric_reward
+from .support.answers import gold_answer
+from .support.latex import latex_reward, reads_as_latex
 
 INSTEAD = "give its problems as a file with question and answer (--data FILE)"
 

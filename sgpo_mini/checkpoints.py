@@ -23,8 +23,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from .digests import changed_digests
-from .files import (
+from .student import Student, save_student
+from .support.digests import changed_digests
+from .support.files import (
     damaged_files,
     flush,
     locked,
@@ -34,7 +35,6 @@ from .files import (
     write_folder,
     write_whole,
 )
-from .student import Student, save_student
 
 CHECKPOINTS_KEPT = 2
 LOCK = "run.lock"

@@ -22,7 +22,8 @@ class Config:
     """Everything that a run depends on. The defaults are the paper's, where it gives a value.
 
     `student`, `data`, its columns, `strategies`, `lora_rank` and `gradient_checkpointing` say what
-    was loaded before `train` is called; it takes these as it finds them.
+    was loaded before `train` is called; it takes these as it finds them. So do
+    `chat_template_kwargs`, which a run keeps as the student has them.
 
     A completion is right when its reward is at least `right_reward`: set it where your reward gives
     a right completion something else than 1 or more. What is right counts in p_auto and p_guide,
@@ -35,6 +36,7 @@ class Config:
     question_column: str = ""  # of a file; empty: as load_problems finds it
     answer_column: str = ""
     strategies: str = ""
+    chat_template_kwargs: dict | None = None  # such as {"enable_thinking": False}
     only_with_strategies: bool = False  # the problems that have none are left out, not refused
     method: str = "sgpo"
     steps: int = 100

@@ -11,7 +11,7 @@ of every problem; LUFFY puts one into the group; HPT imitates one where the grou
 is a mean over problems, solutions and tokens, so that methods differ in what defines them alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -128,13 +128,22 @@ def collect(
 @torch.no_grad()
 def _old_logps(student: Student, experience: Experience, config: Config) -> Tensor:
     """What the policy that sampled gives its tokens, (P · G1, T); 0 where nothing is learnt."""
-    rollouts, signal = experience.autonomous, experience.advantages.nonzero().squeeze(1)
-    learnt, logps = rollouts.select(signal), torch.zeros_like(rollouts.mask)
-    for places in _micro_batches(experience.autonomous_prompts, learnt, config.micro_batch_tokens):
-        part = learnt.select(places)
+    logps = torch.zeros_like(experience.autonomous.mask)
+    for rows, part in _learnt_rollouts(experience, config):
         scored = score(student, experience.autonomous_prompts, part, temperature=config.temperature)
-        logps[signal[places], : scored.shape[1]] = scored
+        logps[rows, : scored.shape[1]] = scored
     return logps
+
+
+def _learnt_rollouts(experience: Experience, config: Config) -> Iterator[tuple[Tensor, Rollouts]]:
+    """The autonomous rollouts whose advantage is not 0, in micro-batches: (their rows, they).
+
+    A rollout with advantage 0 has neither loss nor gradient: it costs nothing, but it counts.
+    """
+    signal = experience.advantages.nonzero().squeeze(1)
+    learnt = experience.autonomous.select(signal)
+    for places in _micro_batches(experience.autonomous_prompts, learnt, config.micro_batch_tokens):
+        yield signal[places], learnt.select(places)
 
 
 def _give(student: Student, experience: Experience, rows, config: Config) -> None:
@@ -236,16 +245,13 @@ def accumulate_gradient(
 
 def _explore(student: Student, experience: Experience, config: Config, scale: Scale) -> float:
     """L_GRPO; LUFFY's own rollouts: -A · ratio, without a clip."""
-    rollouts, count = experience.autonomous, len(experience.advantages)
+    count = len(experience.advantages)
     if experience.given_advantages is not None:
         count += len(experience.given_advantages)  # they belong to the groups
     luffy = config.method == "luffy"
     clip = (float("inf"),) * 2 if luffy else (config.clip_low, config.clip_high)
-    # A rollout whose advantage is 0 has neither loss nor gradient: it costs nothing, but counts.
-    signal = experience.advantages.nonzero().squeeze(1)
-    learnt, total = rollouts.select(signal), 0.0
-    for places in _micro_batches(experience.autonomous_prompts, learnt, config.micro_batch_tokens):
-        rows, part = signal[places], learnt.select(places)
+    total = 0.0
+    for rows, part in _learnt_rollouts(experience, config):
         logps = score(student, experience.autonomous_prompts, part, temperature=config.temperature)
         old = experience.old_logps
         loss = grpo_loss(

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from transformers import Cache
 
-from .checks import reward_of
 from .decoding import decode, tempered
 from .losses import forward_kl, in_chunks, reverse_kl, token_logps
 from .problems import Problem, Reward
 from .student import Student
+from .support.checks import reward_of
 
 Prompt = Sequence[int]  # token ids
 

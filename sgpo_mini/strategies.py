@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from .problems import Problem, _records, _text
+from .problems import Problem
+from .support.records import records_of, text_field
 
 INSTRUCTION = "Solve the problem step by step. End with #### and the answer."
 
@@ -155,16 +156,16 @@ def load_strategies(path: str | os.PathLike[str]) -> dict[str, Strategy]:
     Raises ValueError with file, line and mend when something can't be used.
     """
     store: dict[str, Strategy] = {}
-    for _, where, record in _records(Path(path)):
+    for _, where, record in records_of(Path(path)):
         if type(record.get("id")) in (int, float):  # as `load_problems` reads it
             record["id"] = str(record["id"])
-        fields = [_text(record, field, where) for field in ("id", "problem_type", "approach")]
+        fields = [text_field(record, field, where) for field in ("id", "problem_type", "approach")]
         name, problem_type, approach = fields
         if name in store:
             raise ValueError(f"{where}: the id {name!r} is there already; keep one of the lines")
         if not isinstance(record.get("steps"), list):
             raise ValueError(f"{where} has no field 'steps' with a list of texts; add it")
-        steps = tuple(_text({"step": step}, "step", where) for step in record["steps"])
+        steps = tuple(text_field({"step": step}, "step", where) for step in record["steps"])
         try:
             store[name] = Strategy(problem_type, approach, steps)
         except ValueError as error:

@@ -1,19 +1,16 @@
 """A student: a causal language model, its tokenizer, and what the rest needs to know of the two."""
 
-import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import torch
 from tokenizers import AddedToken
 from torch import Tensor
 from transformers import (
-    AutoModelForCausalLM,
     AutoTokenizer,
     GenerationConfig,
     PreTrainedModel,
@@ -23,8 +20,28 @@ from transformers import (
     Qwen2Tokenizer,
 )
 
-from .files import CHECKSUMS, MODEL_FILES, damaged_files, read_json
 from .strategies import autonomous_prompt, guided_prompt
+from .support.chat import (
+    Messages,
+    message_ids,
+    refuse_larger_than_embedding,
+    set_template,
+    stop_and_pad,
+    template_settings,
+)
+from .support.loading import (
+    add_lora,
+    base_of_adapter,
+    check_files,
+    checkpoint_gradients,
+    head_is_plain,
+    load_adapter,
+    load_weights,
+    own_memory,
+    reason_of,
+    refuse_unservable,
+    without_dropout,
+)
 
 TINY_STUDENT = Path(__file__).parent / "mini_gsm" / "tiny_student"
 UNKNOWN_LIMIT = 0.02  # largest share of a text's tokens that a student may not know
@@ -36,7 +53,6 @@ _CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>"
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-_LORA_TARGETS = "all-linear"  # every linear layer but the LM head
 
 
 @dataclass
@@ -65,6 +81,11 @@ class Student:
         """The model itself, without the wrapper that LoRA puts around it."""
         wrapped = hasattr(self.model, "peft_config") and hasattr(self.model, "get_base_model")
         return self.model.get_base_model() if wrapped else self.model
+
+    @property
+    def chat_template_kwargs(self) -> dict:
+        """What the chat template is given beside the messages; the tokenizer carries it."""
+        return template_settings(self.tokenizer)
 
     @property
     def head(self) -> Callable[[Tensor], Tensor]:
@@ -97,12 +118,11 @@ class Student:
         Through the tokenizer's chat template when it has one, else as plain text.
         """
         messages = guided_prompt(question, strategy) if strategy else autonomous_prompt(question)
-        if self.tokenizer.chat_template:
-            text = self.tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True
-            )
-            return self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return self.tokenizer(f"{messages[0]['content']}\n\nSolution:\n")["input_ids"]
+        return self.message_ids(messages, "\n\nSolution:\n")
+
+    def message_ids(self, messages: Messages, plain_ending: str) -> list[int]:
+        """Token ids of any prompt; without a chat template it is plain text with `plain_ending`."""
+        return message_ids(self.tokenizer, messages, plain_ending)
 
     def completion_ids(self, text: str) -> list[int]:
         """Token ids of a completion, ended by the stop token: what SFT and pretraining learn."""
@@ -118,64 +138,69 @@ def load_student(
     device: str | None = None,
     lora_rank: int = 0,
     gradient_checkpointing: bool = False,
+    chat_template_kwargs: Mapping | None = None,
 ) -> Student:
     """Load a student: "tiny" (the shipped one), a folder, or a model's name on the Hub.
 
     A folder may hold a LoRA adapter in peft's format. With `lora_rank` above 0 new adapters are
     put on a frozen base, which is then held in the compute dtype; otherwise all weights are
-    trainable float32. Raises ValueError where the name leads nowhere.
+    trainable float32. `chat_template_kwargs` are settings of the chat template, such as
+    {"enable_thinking": False}, and are saved with the student. Every dropout is set to 0. Raises
+    ValueError where the name leads nowhere, or to a model that rollouts can't be drawn from.
     """
     path = TINY_STUDENT if str(name) == "tiny" else Path(name)
     if path.is_file():
         raise ValueError(f"{path} is a file: give the folder that holds the model")
-    source = str(path) if path.is_dir() or path == TINY_STUDENT else str(name)
+    # Absolute, for an adapter is saved with it and may be loaded from elsewhere.
+    source = str(path.absolute()) if path.is_dir() or path == TINY_STUDENT else str(name)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = compute_dtype(device)
     has_adapter = (path / "adapter_config.json").is_file()
+    base = read = source
     try:
-        _check_files(path)
-        base = _base_of_adapter(path) if has_adapter else source
+        check_files(path)
+        base = base_of_adapter(path) if has_adapter else source
         tokenizer_here = not has_adapter or (path / "tokenizer_config.json").is_file()
-        tokenizer = AutoTokenizer.from_pretrained(
-            source if tokenizer_here else base, trust_remote_code=False
-        )
-        model, loading = AutoModelForCausalLM.from_pretrained(
-            base,
-            dtype=dtype if lora_rank or has_adapter else torch.float32,
-            use_safetensors=True,  # never a pickle, which could run code
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-        if missing := sorted(loading["missing_keys"]):
-            raise ValueError(f"the weights lack {len(missing)} tensors, such as {missing[0]}")
-    except Exception as error:  # what the libraries raise on a user's files: many kinds
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        read = source if tokenizer_here else base
+        tokenizer = AutoTokenizer.from_pretrained(read, trust_remote_code=False)
+        read = base
+        model = load_weights(base, dtype if lora_rank or has_adapter else torch.float32)
+    except Exception as error:  # libraries raise of every kind
+        told = f"{reason_of(error)}); give 'tiny', a folder with config.json, model.safetensors "
+        told += "and the tokenizer's files, or a model's name on the Hub"
+        if read != source:
+            told = (
+                f"its base model {base!r} can't be loaded: {reason_of(error)}); write the base's "
+            )
+            told += f"folder or Hub name into {path / 'adapter_config.json'}"
+        raise ValueError(f"no student can be loaded from {str(name)!r} ({told}") from error
+    try:
+        set_template(tokenizer, chat_template_kwargs)
+        student = _student_of(model, tokenizer, dtype)
+        if has_adapter:
+            student.model = load_adapter(model, path)
+            rank = student.model.peft_config["default"].r
+            if lora_rank not in (0, rank):
+                raise ValueError(f"it holds a LoRA adapter of rank {rank}, not {lora_rank}")
+        elif lora_rank:
+            student.model = add_lora(model, lora_rank)
+        without_dropout(student.model)
+        student.model.to(device).eval()
+        own_memory(student.model)
+        with student.autocast():
+            student.plain_head = head_is_plain(model, student.stop_ids[0])
+            refuse_unservable(model, student.hidden_states, student.pad_id)
+            if gradient_checkpointing:
+                student.gradient_checkpointing = True
+                checkpoint_gradients(student.model, student.hidden_states)
+    except Exception as error:
+        kind = type(model).__name__
         raise ValueError(
-            f"no student can be loaded from {str(name)!r} ({reason}); give 'tiny', a folder with "
-            "config.json, model.safetensors and the tokenizer's files, or a model's name on the Hub"
+            f"{str(name)!r} ({kind}) can't be used as a student: {reason_of(error)}"
         ) from error
-    stop_ids, pad_id = _stop_and_pad(model, tokenizer)
-    # The model's own generation settings must not reach our sampling: rollouts are samples of
-    # the policy. Only the token ids are kept.
-    model.generation_config = GenerationConfig(eos_token_id=list(stop_ids), pad_token_id=pad_id)
-    if has_adapter:
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, source, is_trainable=True)
-        rank = model.peft_config["default"].r
-        if lora_rank not in (0, rank):
-            raise ValueError(f"{name} holds a LoRA adapter of rank {rank}, not {lora_rank}")
-    elif lora_rank:
-        model = _add_lora(model, lora_rank)
-    if gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    model.to(device)
-    _own_memory(model)
-    student = Student(model, tokenizer, stop_ids, pad_id, True, dtype, gradient_checkpointing)
-    commit = getattr(student.causal_model.config, "_commit_hash", None)
+    commit = getattr(model.config, "_commit_hash", None)
     names = (source, base) if has_adapter else (source,)
     student.sources = tuple(n if Path(n).is_dir() else f"{n}@{commit}" for n in names)
-    student.plain_head = _head_is_plain(student)
     return student
 
 
@@ -205,9 +230,7 @@ def new_student(texts: Iterable[str], layers: int = 4, width: int = 128, seed: i
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = Qwen2ForCausalLM(config)
-    stop_ids, pad_id = _stop_and_pad(model, tokenizer)
-    model.generation_config = GenerationConfig(eos_token_id=list(stop_ids), pad_token_id=pad_id)
-    return Student(model, tokenizer, stop_ids, pad_id, plain_head=True)
+    return _student_of(model, tokenizer)
 
 
 def save_student(student: Student, folder: str | Path) -> None:
@@ -237,6 +260,10 @@ def refuse_unknown_words(student: Student, texts: Iterable[str]) -> None:
     if not texts:
         return
     ids = student.tokenizer(texts, add_special_tokens=False)["input_ids"]
+    rows = student.causal_model.get_input_embeddings().weight.shape[0]
+    if beyond := next((i for row in ids for i in row if i >= rows), None):
+        token = student.tokenizer.convert_ids_to_tokens(beyond)
+        raise ValueError(f"a text holds the token {token!r}, which the model has no embedding of")
     count, unknown = 0, Counter()
     for text, decoded in zip(texts, student.tokenizer.batch_decode(ids), strict=True):
         words = Counter(_WORDS.findall(text))
@@ -278,86 +305,15 @@ def _word_tokenizer(texts: Iterable[str]) -> Qwen2Tokenizer:
     return tokenizer
 
 
-@torch.no_grad()
-def _own_memory(model: PreTrainedModel) -> None:
-    """Copy the weights that lie in the memory map of their file.
-
-    Such a file can't be deleted or replaced on Windows, and what is written into it changes the
-    model.
-    """
-    for tensor in chain(model.parameters(), model.buffers()):
-        if tensor.device.type == "cpu":
-            tensor.data = tensor.data.clone()
-
-
-def _check_files(folder: Path) -> None:
-    """Raise ValueError, naming the file, where one is cut short or is not as it was saved."""
-    copy = "take a fresh copy of it"
-    for path in (folder / name for name in MODEL_FILES if name.endswith(".json")):
-        if path.is_file():
-            read_json(path, copy)
-    if (folder / CHECKSUMS).is_file() and (damaged := damaged_files(folder)):
-        raise ValueError(
-            f"{folder / damaged[0]} is missing or not as it was saved: {copy}, or remove "
-            f"{CHECKSUMS} if it was changed on purpose"
-        )
-
-
-def _base_of_adapter(folder: Path) -> str:
-    """The model that a LoRA adapter in peft's format was made for."""
-    if not (folder / "adapter_model.safetensors").is_file():  # peft would take a pickle instead
-        raise ValueError("an adapter without adapter_model.safetensors")
-    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    if not config.get("base_model_name_or_path"):
-        raise ValueError("its adapter_config.json names no base model")
-    return config["base_model_name_or_path"]
-
-
-def _add_lora(model: PreTrainedModel, rank: int) -> PreTrainedModel:
-    from peft import LoraConfig, get_peft_model
-
-    settings = LoraConfig(
-        r=rank, lora_alpha=2 * rank, target_modules=_LORA_TARGETS, task_type="CAUSAL_LM"
-    )
-    with torch.random.fork_rng(devices=[]):
-        # Adapters start at random, and equal runs must start alike.
-        torch.default_generator.manual_seed(0)
-        return get_peft_model(model, settings)  # the adapters are float32, whatever the base is
-
-
-def _stop_and_pad(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
-) -> tuple[tuple[int, ...], int]:
-    """(stop token ids, pad id): the tokenizer's end token first, then all that the model names."""
-    ids = [tokenizer.eos_token_id]
-    for config in (model.generation_config, model.config.get_text_config()):
-        named = getattr(config, "eos_token_id", None)
-        ids += named if isinstance(named, list) else [named]
-    stop_ids = tuple(dict.fromkeys(i for i in ids if isinstance(i, int)))
-    if not stop_ids:
-        raise ValueError("the tokenizer names no end token: set eos_token in its configuration")
-    pad_id = tokenizer.pad_token_id
-    return stop_ids, stop_ids[0] if pad_id is None else pad_id
-
-
-@torch.no_grad()
-def _head_is_plain(student: Student) -> bool:
-    """Whether the model's own logits are its LM head of the last hidden state, and nothing more.
-
-    A cap on the logits, c · tanh(z / c), all but leaves small ones alone. So what comes out of the
-    head is first stretched until its largest number is 1000, which no cap lets pass.
-    """
-    ids = torch.tensor([[student.stop_ids[0], 0, 1]], device=student.device)
-    with student.autocast():
-        states = student.causal_model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-        head = student.causal_model.get_output_embeddings()
-        if head is None:
-            return False
-        stretch = 1000.0 / head(states).float().abs().max().clamp(min=1e-30)
-        hook = head.register_forward_hook(lambda module, inputs, output: output.float() * stretch)
-        try:
-            expected = head(states)
-            logits = student.causal_model(input_ids=ids, use_cache=False).logits.float()
-        finally:
-            hook.remove()
-    return bool(torch.allclose(expected, logits, rtol=1e-2, atol=1.0))
+def _student_of(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype = torch.float32
+) -> Student:
+    """The two together, with the tokens that end a completion."""
+    configs = [model.generation_config, model.config.get_text_config()]
+    stop_ids, pad_id = stop_and_pad(tokenizer, configs)
+    rows = model.get_input_embeddings().weight.shape[0]
+    refuse_larger_than_embedding(tokenizer, rows, (stop_ids[0], pad_id))
+    # The model's own generation settings must not reach our sampling: rollouts are samples of
+    # the policy. Only the token ids are kept.
+    model.generation_config = GenerationConfig(eos_token_id=list(stop_ids), pad_token_id=pad_id)
+    return Student(model, tokenizer, stop_ids, pad_id, plain_head=True, compute_dtype=dtype)

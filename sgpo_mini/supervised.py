@@ -14,14 +14,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .checkpoints import RunFolder
-from .checks import context_window, refuse_beyond_window
-from .digests import digests_of_problems, digests_of_student
-from .launchers import refuse_several_processes
 from .losses import in_chunks, token_logps
 from .problems import Problem
 from .rollout import chunk_size, micro_batches
-from .steps import count_step, finishing_steps, gradient_scaler, refuse_failures, take_step
 from .student import Student
+from .support.checks import context_window, refuse_beyond_window
+from .support.digests import digests_of_problems, digests_of_student
+from .support.launchers import refuse_several_processes
+from .support.steps import count_step, finishing_steps, gradient_scaler, refuse_failures, take_step
 
 Example = tuple[list[int], list[int]]  # token ids of prompt and completion
 
@@ -65,6 +65,7 @@ def pretrain(
 
     settings = {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate}
     settings["first_example"] = [text for p in first[:1] for text in (p.question, p.solution)]
+    settings |= _template_settings(student)
     digests = digests_of_problems(first, strategies=True, name="examples")
     digests |= digests_of_student(student.sources)
     with RunFolder.open(out, settings, resume, digests) as folder:
@@ -117,6 +118,7 @@ def warm_up(
         "seed": seed,
         "with_strategy": with_strategy,
     }
+    settings |= _template_settings(student)
     digests = digests_of_problems(problems, strategies=with_strategy)
     digests |= digests_of_student(student.sources)
     with RunFolder.open(out, settings, resume, digests) as folder:
@@ -214,6 +216,11 @@ def _accumulate_sft_gradient(
         scaler.scale(loss).backward()
         total += loss.item()
     return total
+
+
+def _template_settings(student: Student) -> dict:
+    settings = student.chat_template_kwargs
+    return {"chat_template_kwargs": settings} if settings else {}
 
 
 def _example(student: Student, problem: Problem, strategy: str) -> Example:

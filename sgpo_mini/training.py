@@ -13,18 +13,18 @@ import torch
 from tqdm import tqdm
 
 from .checkpoints import RunFolder, put_weights, weights_of
-from .checks import RewardError, refuse_beyond_window, try_reward
 from .config import IMITATING, METHODS, Config
-from .diagnostics import Diagnostics
-from .digests import digests_of_problems, digests_of_student
 from .evaluation import evaluate
-from .launchers import refuse_several_processes
 from .methods import Experience, accumulate_gradient, collect
 from .problems import Problem, Reward, numeric_reward
-from .steps import count_step, finishing_steps, gradient_scaler, refuse_failures, take_step
 from .strategies import having_strategies, require_strategies
 from .student import Student, refuse_unknown_words
 from .supervised import pretrain, warm_up
+from .support.checks import RewardError, refuse_beyond_window, try_reward
+from .support.diagnostics import Diagnostics
+from .support.digests import digests_of_problems, digests_of_student
+from .support.launchers import refuse_several_processes
+from .support.steps import count_step, finishing_steps, gradient_scaler, refuse_failures, take_step
 
 __all__ = ["METHODS", "Config", "pretrain", "train", "warm_up"]
 
@@ -59,6 +59,8 @@ def train(
         raise ValueError("there are no problems to train on")
     if config.early_stop and not validation:
         raise ValueError("early_stop goes by validation accuracy: give validation problems")
+    if not (config.chat_template_kwargs or {}).items() <= student.chat_template_kwargs.items():
+        raise ValueError("the student has other chat_template_kwargs: give them to load_student")
     digests = _digests(student, problems, validation, config) if config.out else {}
     problems = _usable(student, problems, config)
     _try_out(student, problems, validation, config, reward)
@@ -69,6 +71,7 @@ def train(
         torch.set_num_threads(config.threads)
     settings = asdict(config)
     del settings["resume"]
+    settings["chat_template_kwargs"] = student.chat_template_kwargs or None
     may_differ = ("steps", "out")
     with RunFolder.open(config.out, settings, config.resume, digests, may_differ) as folder:
         return _train(student, problems, size, config, reward, validation, folder)

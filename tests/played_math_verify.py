@@ -5,7 +5,7 @@ import threading
 from contextlib import contextmanager
 from unittest.mock import patch
 
-from sgpo_mini import latex
+from sgpo_mini.support import latex
 
 # Reads \\boxed{} of a number or \\frac; told to, it never ends, or brings the process down.
 CODE = r"""

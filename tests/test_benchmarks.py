@@ -8,8 +8,8 @@ from played_math_verify import played
 
 from sgpo_mini.__main__ import main
 from sgpo_mini.benchmarks import BENCHMARKS, load_benchmark
-from sgpo_mini.latex import latex_reward
 from sgpo_mini.problems import Problem, numeric_reward
+from sgpo_mini.support.latex import latex_reward
 
 MATH_ROW = {"problem": "Half of one?", "answer": r"\frac{1}{2}", "solution": "Easy."}
 

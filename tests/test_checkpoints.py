@@ -26,8 +26,8 @@ from small_world import (
 
 from sgpo_mini import checkpoints, methods, training
 from sgpo_mini.checkpoints import RunFolder, read_rows
-from sgpo_mini.files import write_checksums
 from sgpo_mini.student import load_student, save_student
+from sgpo_mini.support.files import write_checksums
 from sgpo_mini.training import Config, train
 
 torch.set_num_threads(1)
@@ -790,7 +790,7 @@ def test_two_runs_in_one_folder_the_second_is_refused_and_the_first_goes_on(pret
     said = []
 
     def reward(completion, given):
-        if not said:
+        if not said and (tmp_path / "config.json").exists():  # not at the trial of the reward
             try:
                 run(copy_of(pretrained), config(out=str(tmp_path), resume=True))
             except ValueError as error:

@@ -37,20 +37,20 @@ from transformers import (
     Qwen2Config,
 )
 
-from sgpo_mini import checks
-from sgpo_mini.checks import (
+from sgpo_mini.evaluation import evaluate
+from sgpo_mini.problems import numeric_reward
+from sgpo_mini.strategy_sources.measure import measure_strategies
+from sgpo_mini.student import Student, save_student
+from sgpo_mini.supervised import pretrain, warm_up
+from sgpo_mini.support import checks
+from sgpo_mini.support.checks import (
     RewardError,
     context_window,
     refuse_beyond_window,
     reward_of,
     try_reward,
 )
-from sgpo_mini.evaluation import evaluate
-from sgpo_mini.latex import latex_reward
-from sgpo_mini.problems import numeric_reward
-from sgpo_mini.strategy_sources.measure import measure_strategies
-from sgpo_mini.student import Student, save_student
-from sgpo_mini.supervised import pretrain, warm_up
+from sgpo_mini.support.latex import latex_reward
 from sgpo_mini.training import train
 
 torch.set_num_threads(1)
@@ -239,7 +239,7 @@ def test_pretraining_is_refused_by_its_first_examples_and_stops_at_a_later_one(t
     later = [*problems(10), *problems(6), replace(problem(0), solution="I take 2 " * 30)]
     with pytest.raises(ValueError, match="window is 60 tokens, .* 1 of 1 problems"):
         pretrain(student_of_window(60), later, steps=9, batch_size=2, out=str(tmp_path / "run"))
-    assert (tmp_path / "run" / "metrics.jsonl").read_text().count("\n") == 8
+    assert (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").count("\n") == 8
 
 
 def test_measuring_strategies_is_refused_by_the_longest_of_its_prompts_before_the_first():
@@ -273,7 +273,9 @@ def test_the_command_line_refuses_in_one_sentence(run, tmp_path, monkeypatch, co
     save_student(pretrained_student(), "student")
     book = "name an even number , please " * 400
     rows = [replace(p, question=book, strategy=f"Choose {p.id[1]} .") for p in problems(3)]
-    (tmp_path / "long.jsonl").write_text("".join(json.dumps(asdict(row)) + "\n" for row in rows))
+    (tmp_path / "long.jsonl").write_text(
+        "".join(json.dumps(asdict(row)) + "\n" for row in rows), encoding="utf-8"
+    )
     asked = command.split()
     asked += ["student"] if asked[-1] == "--measure" else ["--student", "student"]
     status, out, err = run(*asked)

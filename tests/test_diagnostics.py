@@ -7,9 +7,9 @@ import pytest
 import torch
 from small_world import config, copy_of, even_reward, pretrained_student, problems
 
-from sgpo_mini.diagnostics import Diagnostics
 from sgpo_mini.evaluation import evaluate
 from sgpo_mini.strategy_sources.measure import measure_strategies
+from sgpo_mini.support.diagnostics import Diagnostics
 from sgpo_mini.training import train
 
 torch.set_num_threads(1)

@@ -14,11 +14,18 @@ import pytest
 import torch
 from small_world import config, copy_of, even_reward, pretrained_student, problems
 
-from sgpo_mini import files
 from sgpo_mini.checkpoints import RunFolder, weights_of
-from sgpo_mini.files import damaged_files, locked, read_json, saving, write_checksums, write_whole
 from sgpo_mini.strategies import Strategy, save_strategies
 from sgpo_mini.student import load_student, save_student
+from sgpo_mini.support import files
+from sgpo_mini.support.files import (
+    damaged_files,
+    locked,
+    read_json,
+    saving,
+    write_checksums,
+    write_whole,
+)
 from sgpo_mini.training import train
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -320,8 +327,8 @@ from sgpo_mini.training import train
 torch.set_num_threads(1)
 student, out, limit = load_student(sys.argv[1], device="cpu"), sys.argv[2], int(sys.argv[3])
 def reward(completion, problem):
-    # from the third step on: 3 problems with 7 rollouts each
-    if limit and next(count) >= 2 * 21:
+    # from the third step on: a trial for each problem, then 3 problems with 7 rollouts each
+    if limit and next(count) >= 10 + 2 * 21:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     return even_reward(completion, problem)
 count = iter(range(10**6))

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from played_math_verify import CODE, played, rewards_in_threads
 
-from sgpo_mini import latex
-from sgpo_mini.latex import MISSING, SECONDS, latex_reward, reads_as_latex
 from sgpo_mini.problems import Problem, numeric_reward
+from sgpo_mini.support import latex
+from sgpo_mini.support.latex import MISSING, SECONDS, latex_reward, reads_as_latex
 
 ROOT = Path(__file__).resolve().parents[1]
 HALF = Problem("1", "?", r"\frac{1}{2}")
@@ -133,7 +133,7 @@ def test_processes_of_multiprocessing_have_one_each(math_verify, tmp_path, metho
     script.write_text(
         f"""
 import multiprocessing
-from sgpo_mini.latex import latex_reward
+from sgpo_mini.support.latex import latex_reward
 from sgpo_mini.problems import Problem
 
 def reward(number):
@@ -157,7 +157,7 @@ if __name__ == "__main__":
 def test_the_process_does_not_outlive_the_program(tmp_path, end):
     ended = tmp_path / "ended"
     said = f"import atexit, pathlib\natexit.register(pathlib.Path({str(ended)!r}).touch)\n"
-    program = "from sgpo_mini import latex\nassert latex.reads_as_latex('1')\n"
+    program = "from sgpo_mini.support import latex\nassert latex.reads_as_latex('1')\n"
     program += "print(latex._idle[0].pid)\n" + end
     with played(tmp_path, said + CODE):
         done = subprocess.run(

@@ -6,8 +6,8 @@ import pytest
 from small_world import config, copy_of, pretrained_student, problems, stream
 
 from sgpo_mini.evaluation import evaluate
-from sgpo_mini.launchers import refuse_several_processes
 from sgpo_mini.supervised import pretrain, warm_up
+from sgpo_mini.support.launchers import refuse_several_processes
 from sgpo_mini.training import train
 
 STARTS = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "SLURM_", "OMPI_", "PMI_", "MV2_", "HOROVOD_")

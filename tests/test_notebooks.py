@@ -230,6 +230,7 @@ def play(folder, python_path, *before):
         capture_output=True,
         text=True,
         timeout=300,
+        encoding="utf-8",
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     lines = ran.stdout.splitlines()

@@ -144,7 +144,12 @@ def test_ranges_admit_the_tested_versions_and_end_before_the_next_major():
 
 def test_the_oldest_versions_tested_are_the_lower_bounds():
     listed = subprocess.run(
-        [sys.executable, ".ci/oldest.py"], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, ".ci/oldest.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        encoding="utf-8",
     )
     oldest = pins(listed.stdout.splitlines())
     base = {Requirement(line).name for line in PYPROJECT["project"]["dependencies"]}

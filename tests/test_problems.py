@@ -84,6 +84,8 @@ STATED = [
     ("#### 5 p.m. on Monday", "5"),
     ("#### 5<|endoftext|>", "5"),
     ("#### => 5", "5"),
+    ("The answer is 5\u2014because two and three make it.", "5"),
+    ("The answer is 5 \u2014 she keeps the rest.", "5"),
     ("#### ≈ 5", "5"),
     ("#### 5 x 3 = 15", "15"),
     ("#### m + n = 27", "27"),
@@ -552,7 +554,7 @@ def test_files_of_every_kind_say_the_same(tmp_path, ending):
 
 def test_a_json_file_may_hold_lines_and_empty_ids_are_numbered_by_row(tmp_path):
     assert load_problems(write(tmp_path, GSM8K_ROW, name="x.json"))[0].id == "x-0001"
-    (tmp_path / "y.csv").write_text("Question , answer\nq,5\n\nr,6\n".lower())
+    (tmp_path / "y.csv").write_text("Question , answer\nq,5\n\nr,6\n".lower(), encoding="utf-8")
     assert [(p.id, p.answer) for p in load_problems(tmp_path / "y.csv")] == [
         ("y-0001", "5"),
         ("y-0002", "6"),
@@ -579,7 +581,7 @@ def test_a_json_file_may_hold_lines_and_empty_ids_are_numbered_by_row(tmp_path):
     ],
 )
 def test_a_table_that_cannot_be_used_is_one_sentence(tmp_path, name, content, message):
-    (tmp_path / name).write_text(content)
+    (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(ValueError, match=message) as error:
         load_problems(tmp_path / name)
     assert str(error.value).startswith(str(tmp_path / name)) and "\n" not in str(error.value)

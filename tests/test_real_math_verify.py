@@ -3,8 +3,8 @@
 import pytest
 from played_math_verify import rewards_in_threads
 
-from sgpo_mini.latex import latex_reward
 from sgpo_mini.problems import Problem
+from sgpo_mini.support.latex import latex_reward
 
 pytest.importorskip("math_verify")
 

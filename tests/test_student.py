@@ -200,7 +200,8 @@ def test_a_tokenizer_without_pad_is_padded_with_its_stop_token(own_folder):
     assert loaded.pad_id == loaded.stop_ids[0] == 1
 
 
-def test_the_tokenizer_needs_an_end_token(own_folder):
+def test_an_end_token_must_be_named_where_no_chat_template_writes_one(own_folder):
+    (own_folder / "chat_template.jinja").unlink()
     for file in ("tokenizer_config.json", "generation_config.json", "config.json"):
         settings = json.loads((own_folder / file).read_text(encoding="utf-8"))
         removed = {name: None for name in ("eos_token", "eos_token_id") if name in settings}

@@ -8,11 +8,10 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import fields
+from dataclasses import Field, fields
 from pathlib import Path
 
-from ..commands.inputs import problems_of, quiet_loading, set_threads
-from ..commands.options import METAVARS, SETTINGS, flag, number, number_or_none, show, whole
+from ..commands.options import add_settings, problems_of, quiet_loading, set_threads, show, whole
 from ..config import Config
 from ..strategies import having_strategies, require_strategies
 from . import MISSING
@@ -52,7 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def train(config: Config, micro_batch: int, trl_settings: dict) -> None:
     """Train as our configuration says, with what else is set for TRL; the run is in `out`."""
-    from transformers import AutoTokenizer
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     from ..student import TINY_STUDENT, Student, refuse_unknown_words
     from . import SGPOConfig, SGPOTrainer, to_dataset
@@ -79,11 +79,15 @@ def train(config: Config, micro_batch: int, trl_settings: dict) -> None:
         tokenizer = AutoTokenizer.from_pretrained(
             name, padding_side="left", trust_remote_code=False
         )
+        with torch.device("meta"):  # its shapes alone
+            model = AutoModelForCausalLM.from_config(
+                AutoConfig.from_pretrained(name, trust_remote_code=False)
+            )
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"no student can be loaded from {config.student!r} ({reason})") from None
     texts = [text for problem in problems for text in (problem.question, problem.strategy)]
-    refuse_unknown_words(Student(None, tokenizer, (), 0, True), texts)
+    refuse_unknown_words(Student(model, tokenizer, (), 0, True), texts)
     settings = _settings(config, micro_batch) | trl_settings
     trainer = SGPOTrainer(
         name,
@@ -190,26 +194,7 @@ def _pairs(texts: list[str]) -> dict:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=PROGRAM, description=__doc__.splitlines()[0], allow_abbrev=False)
-    defined = {field.name: field for field in fields(Config)}
-    kinds = {int: (whole(), "N"), float: (number(), "X"), str: (str, "NAME")}
-    for title, settings in SETTINGS.items():
-        if not OPTIONS & set(settings):
-            continue
-        group = parser.add_argument_group(title)
-        for name, about in settings.items():
-            if name not in OPTIONS:
-                continue
-            field = defined[name]
-            told = "" if field.default == "" else f" (default {show(field.default)})"
-            keywords = {"default": argparse.SUPPRESS, "help": about + told}
-            if name == "resume":
-                keywords |= {"action": "store_true"}
-            elif field.type is bool:
-                keywords |= {"action": argparse.BooleanOptionalAction}
-            else:
-                read, metavar = kinds.get(field.type, (number_or_none, "X"))
-                keywords |= {"type": read, "metavar": METAVARS.get(name, metavar)}
-            group.add_argument(flag(name), **keywords)
+    add_settings(parser, OPTIONS, _told_default)
     group = parser.add_argument_group("several GPUs, and TRL")
     group.add_argument(
         "--micro-batch",
@@ -227,6 +212,10 @@ def _parser() -> argparse.ArgumentParser:
         "as needed",
     )
     return parser
+
+
+def _told_default(field: Field) -> str:
+    return "" if field.default == "" else f" (default {show(field.default)})"
 
 
 class _Parser(argparse.ArgumentParser):

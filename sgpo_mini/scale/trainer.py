@@ -49,11 +49,6 @@ class SGPOTrainer(TwoGroupTrainer):
         _check_data(train_dataset, needs_answer=reward_funcs is None)
         reward_funcs = as_reward_function() if reward_funcs is None else reward_funcs
         super().__init__(model, reward_funcs, args, train_dataset, **more)
-        if not self.processing_class.chat_template:
-            raise ValueError(
-                "the tokenizer has no chat template, and the prompts are chat messages: give a "
-                "tokenizer that has one (processing_class)"
-            )
         add_kl_forward(self.base_model)
         self._sums = torch.zeros(4, dtype=torch.float64, device=self.accelerator.device)
 
@@ -148,7 +143,9 @@ class SGPOTrainer(TwoGroupTrainer):
 
 
 def _check_data(dataset, needs_answer: bool) -> None:
-    columns = getattr(dataset, "column_names", None) or []
+    columns = getattr(dataset, "column_names", None)
+    if columns is None:  # a stream need not know its columns
+        return
     needed = ["prompt", "strategy", *(["answer"] if needs_answer else [])]
     if missing := [name for name in needed if name not in columns]:
         raise ValueError(

@@ -16,6 +16,7 @@ from torch import Tensor
 from trl import GRPOTrainer
 from trl import __version__ as TRL_VERSION
 
+from ..support.chat import message_ids, set_template, stop_and_pad
 from .data import guided_messages
 from .distillation import Targets, padded
 
@@ -49,6 +50,8 @@ _LINES = {
         "self._metrics = ": "metrics are added to its lists",
         "self._tokenizer = ": "it pads",
         "self.eos_token_ids = ": "a completion without one of them was cut off",
+        "self.generation_config = ": "it gets our stop tokens",
+        "self.generation_kwargs = ": "it gets our stop tokens",
         "self._pending_extra_logs = ": "what a reward logs of guided completions is dropped",
         "self._pending_metrics = ": "what a reward logs of guided completions is dropped",
     },
@@ -122,6 +125,19 @@ class TwoGroupTrainer(GRPOTrainer):
         "id": "2606.24064",
     }
 
+    def __init__(self, *arguments, **settings) -> None:
+        super().__init__(*arguments, **settings)
+        tokenizer, model = self._tokenizer, self.base_model
+        set_template(tokenizer, self.args.chat_template_kwargs)
+        # What ends a completion in our loop; TRL knows what the model's settings name.
+        stop_ids, _ = stop_and_pad(
+            tokenizer, [model.generation_config, model.config.get_text_config()]
+        )
+        self.eos_token_ids = list(dict.fromkeys([*stop_ids, *self.eos_token_ids]))
+        if not self.use_vllm:
+            self.generation_config.eos_token_id = self.eos_token_ids
+            self.generation_kwargs["eos_token_id"] = self.eos_token_ids
+
     def choose_targets(self, groups: Groups) -> list[Targets | None]:
         """What this process learns in each micro-batch of the generation batch."""
         raise NotImplementedError
@@ -143,6 +159,11 @@ class TwoGroupTrainer(GRPOTrainer):
         """(n, T) of every process below each other, (n · processes, longest T)."""
         values = self.accelerator.pad_across_processes(values, dim=1)
         return self.accelerator.gather(values)
+
+    def _tokenize_prompts(self, prompts):
+        """As our loop writes them: a template whose clock stands still, or plain text."""
+        ids = [message_ids(self._tokenizer, prompt, "\n\nSolution:\n") for prompt in prompts]
+        return ids, None, {}
 
     # ---- the second group
 

@@ -1,9 +1,9 @@
-"""Constants that solutions use and no question states: 60 is the minutes in an hour."""
+"""Constants that solutions use without the question stating them: 60 is the minutes in an hour."""
 
 import re
 from fractions import Fraction
 
-# (value, words of which one must be near, name); the first that fits is taken.
+# (value, words of which one must be in the text, name); the first row that fits is used.
 _CONSTANTS: list[tuple[Fraction | int, str, str]] = [
     (3600, r"hours?", "the seconds in an hour"),
     (60, r"hours?|minutes?|mph|hourly", "the minutes in an hour"),
@@ -63,10 +63,10 @@ _PART = re.compile(r"\bpercent|\d/\d|half|third|quarter")
 
 
 def constant_name(value: Fraction, operation: str, result_kind: str, text: str) -> str:
-    """The name of a constant in a text about it, or "" where none fits.
+    """The name of a constant that fits the words of a text, or "".
 
-    `operation` and `result_kind`, the unit of what the operation finds, tell which of two
-    constants is meant: 60 leads from minutes to seconds, or from hours to minutes.
+    `operation` and `result_kind`, the unit of its result, decide between two constants of the same
+    value: 60 converts minutes to seconds, or hours to minutes.
     """
     text = text.lower().replace("%", " percent ").replace("$", " dollars ")
     share = operation in ("add", "subtract") and result_kind in ("", "percentage")

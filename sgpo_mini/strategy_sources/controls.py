@@ -1,6 +1,6 @@
-"""Strategies that should not help: a gain that they give too is not the strategies' gain.
+"""Controls: strategies that should not help. If they help too, the gain has another cause.
 
-A control changes the problems before `train` or `evaluate` is called; neither knows of it.
+A control changes the problems before `train` or `evaluate` is called; both are unaware of it.
 """
 
 import random
@@ -10,17 +10,17 @@ from dataclasses import replace
 
 from ..problems import Problem
 
-# The words of the contentless text. Every student knows them: they are in every prompt.
+# The words of a contentless strategy. Every student knows them, because every prompt has them.
 FILLER = ("the", "problem", "step", "by", "step", "and", "the", "answer")
 
 _LABEL = re.compile(r"(?i)\s*(?:problem type:|approach:|steps:|[-*•])?")
-_WORD = re.compile(r"\w+|[^\w\s]")  # marks too: to a word-level tokenizer they are tokens
+_WORD = re.compile(r"\w+|[^\w\s]")  # a punctuation mark is a token of a word-level tokenizer
 
 
 def wrong_strategies(problems: Sequence[Problem], share: float, seed: int = 0) -> list[Problem]:
-    """The problems, of which a share, drawn by the seed, has another family's strategy.
+    """The problems; a share of them, drawn by the seed, gets the strategy of another family.
 
-    Raises ValueError where there is no other strategy to give, or the share is not in [0, 1].
+    Raises ValueError if the share is not in [0, 1] or no other family has a different strategy.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"the share of wrong strategies must lie between 0 and 1, not {share}")
@@ -31,7 +31,7 @@ def wrong_strategies(problems: Sequence[Problem], share: float, seed: int = 0) -
 
 
 def contentless_strategies(problems: Sequence[Problem]) -> list[Problem]:
-    """The problems, each with a strategy of equal length that says nothing."""
+    """The problems, each with a strategy of the same length that says nothing."""
     return [replace(problem, strategy=contentless(problem.strategy)) for problem in problems]
 
 
@@ -45,10 +45,10 @@ CONTROLS: dict[str, Callable[[Sequence[Problem], int], list[Problem]]] = {
 
 
 def shuffled(problems: Sequence[Problem], seed: int = 0) -> list[Problem]:
-    """The problems, each with a strategy that differs from its own, drawn from another family.
+    """The problems, each with a strategy drawn from another family and different from its own.
 
-    A problem without a family counts as a family of its own. Raises ValueError where there is no
-    other strategy to give.
+    A problem without a family counts as a family of its own. Raises ValueError if a problem can't
+    be given a different strategy.
     """
     generator = random.Random(seed)
 
@@ -58,7 +58,7 @@ def shuffled(problems: Sequence[Problem], seed: int = 0) -> list[Problem]:
 
     given = []
     for problem in problems:
-        # Most draws fit; looking at all pairs of a big data set would take minutes.
+        # Almost always one of 20 draws fits; comparing all pairs of a large data set takes minutes.
         drawn = generator.choices(problems, k=20)
         other = next((other for other in drawn if differs(other, problem)), None)
         if other is None:
@@ -74,9 +74,10 @@ def shuffled(problems: Sequence[Problem], seed: int = 0) -> list[Problem]:
 
 
 def contentless(strategy: str) -> str:
-    """A text of the same form that says nothing: every word but the labels is replaced by filler.
+    """A text of the same form that says nothing: filler replaces every word except the labels.
 
-    The number of lines, and of words and marks, stays: so does, about, that of tokens.
+    The numbers of lines, words and punctuation marks stay the same, so the number of tokens is
+    about the same.
     """
     lines = []
     for line in strategy.split("\n"):

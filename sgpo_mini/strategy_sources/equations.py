@@ -1,9 +1,9 @@
-"""The equations of a worked solution, read as ordered operations by a small parser, never by eval.
+"""The equations of a worked solution as ordered operations, read by a small parser without eval.
 
 GSM8K notes its calculations as `<<48/2=24>>`; mini-GSM writes them out, `48 / 2 = 24`. A note is
-taken as it stands. A written-out equation counts only where its two sides are equal, because units
-and letters are dropped from it: so `3x - 5 = 16` is never taken for `3 - 5`. In `48/2 = <<24=24>>`
-the note holds no operation and the words before it are read instead.
+trusted. A written-out equation counts only if its two sides are equal, because the reader drops
+units and letters: this keeps `3x - 5 = 16` from being read as `3 - 5`. In `48/2 = <<24=24>>` the
+note has no operation, so the text before it is read instead.
 """
 
 import re
@@ -22,7 +22,7 @@ _CALCULATE = {
 
 _NUMBER = r"(?:\d+(?:,\d{3})*(?:\.\d*)?|\.\d+)"
 _TOKEN = re.compile(rf"\s*(?:\$?\s*(?P<number>{_NUMBER})\s*(?P<percent>%?)|(?P<sign>[-+*/()]))")
-_EQUATION = re.compile(  # a note, or "=" with what follows it
+_EQUATION = re.compile(  # a note, or "=" and the value behind it
     rf"<<(?P<note>[^<>]*)>>|(?P<equals>=)\s*\$?\s*(?:<<(?P<later>[^<>]*)>>|-?\$?(?P<value>{_NUMBER}\s*%?))?"
 )
 _UNIT = re.compile(r"[A-Za-z]+(?:[/'-][A-Za-z]+)*\.?")
@@ -33,9 +33,9 @@ _START = re.compile(r"(?<![\d.,])[(]*-?\$?\s*[.\d]|[(]+")
 
 @dataclass(frozen=True)
 class Number:
-    """A number as an equation has it; "20%" has the value 1/5 and is marked.
+    """A number of an equation; "20%" has the value 1/5 and `percent` set.
 
-    `below` and `above` are the other part of a written fraction: "3/4" has 3 with 4 below it.
+    In a written fraction such as "3/4", the 3 has `below` 4 and the 4 has `above` 3.
     """
 
     value: Fraction
@@ -46,7 +46,7 @@ class Number:
 
 @dataclass(frozen=True)
 class Operation:
-    """One binary operation; an operand is a Number or the index of an operation of its equation."""
+    """One binary operation; an operand is a Number or the index of an earlier operation."""
 
     name: str
     left: "Number | int"
@@ -55,11 +55,11 @@ class Operation:
 
 @dataclass(frozen=True)
 class Equation:
-    """The operations of an expression in evaluation order, and the words around the equation.
+    """The operations of an equation in evaluation order, and the words around it.
 
-    `value` is the result as the solution states it, `exact` as it comes out. `before` and `after`
-    are the words of the same line up to the next result, a last "$" included; `noted` tells a note
-    from plain text.
+    `value` is the result that the solution states, `exact` the result of the operations. `before`
+    and `after` are the text of the same line up to the neighbouring equations, including a "$" in
+    front of the result. `noted` is True for a note, False for a written-out equation.
     """
 
     operations: tuple[Operation, ...]
@@ -73,8 +73,8 @@ class Equation:
 def parse_expression(text: str) -> tuple[tuple[Operation, ...], Fraction]:
     """The operations of an arithmetic expression in evaluation order, and its value.
 
-    Numbers may have decimals, thousands commas, "$", "%" or a sign; "4(2)" is a product.
-    Raises ValueError naming what can't be read, and where a divisor is 0.
+    Numbers may have decimals, thousands commas, "$", "%" or a sign; "4(2)" is a product. Raises
+    ValueError if the text is not an expression or divides by zero.
     """
     tokens, position = [], 0
     text = text.strip()
@@ -83,17 +83,17 @@ def parse_expression(text: str) -> tuple[tuple[Operation, ...], Fraction]:
             raise ValueError(f"{text[:60]!r} has {text[position:][:10]!r}, which is no arithmetic")
         tokens.append(match)
         position = match.end()
-    if len(tokens) > 100:  # a person's equation is short; this bounds the recursion below
+    if len(tokens) > 100:  # people write short equations; the limit bounds the recursion
         raise ValueError(f"{text[:60]!r} is too long for one equation")
     return _Parser(text, tokens).parse()
 
 
 class _Parser:
-    """Recursive descent; each level returns an operand with its value and keeps the operations."""
+    """A recursive-descent parser; each level returns (operand, value) and records operations."""
 
     def __init__(self, text: str, tokens: list[re.Match[str]]) -> None:
         self.text, self.tokens, self.operations = text, tokens, []
-        self.above: Fraction | None = None  # of the next number, where it is written below another
+        self.above: Fraction | None = None  # the numerator, if the next number is a denominator
 
     def parse(self) -> tuple[tuple[Operation, ...], Fraction]:
         _, value = self.sum()
@@ -138,7 +138,7 @@ class _Parser:
             return self.factor()
         if token and token["sign"] == "-":
             operand, value = self.factor()
-            if isinstance(operand, Number):  # minus a whole expression would be an operation
+            if isinstance(operand, Number):  # a minus before a whole expression is not supported
                 return replace(operand, value=-value), -value
         raise ValueError(f"{self.text[:60]!r} is no arithmetic expression")
 
@@ -157,11 +157,11 @@ def _decimal(text: str) -> Fraction:
 def read_equations(problem: Problem) -> list[Equation]:
     """The equations of `problem.solution` that make up its plan, in order.
 
-    All notes with an operation, and of the written-out equations those that the plan needs: all
-    where there are no such notes; else those after the last note, if that does not reach the
-    answer, and those that first give a value which a later equation uses.
-    Raises ValueError, with one reason, where a note can't be read, where there is no equation, and
-    where the last one does not give the answer.
+    Every note with an operation counts. Without such notes, every written-out equation counts too.
+    With notes, a written-out equation counts if it comes after the last note and that note does not
+    give the answer, or if it is the first to give a value that a later equation uses. Raises
+    ValueError if a note can't be read, there is no equation, or the last one does not give the
+    answer.
     """
     equations = [e for line in problem.solution.split("\n") for e in _read_line(line)]
     answer = Fraction(problem.answer)
@@ -191,7 +191,7 @@ def read_equations(problem: Problem) -> list[Equation]:
 
 
 def gives(equation: Equation, answer: Fraction) -> bool:
-    """Whether an equation's result is the answer, rounded or in per cent as the case may be."""
+    """Whether an equation's result is the answer, possibly rounded or in per cent."""
     values = [v * scale for v in (equation.value, equation.exact) for scale in (1, 100)]
     return any(abs(value - answer) <= Fraction(51, 100) * (answer != value) for value in values)
 
@@ -215,7 +215,7 @@ def _read_line(line: str) -> list[Equation]:
                 operations, exact = written
                 start = match.start("value") if value else match.start("later") - 2
                 found.append((start, match.end(), operations, stated, exact, False))
-                begin = start  # "2*6 = 12 + 3 = 15": what was found may start the next one
+                begin = start  # "2*6 = 12 + 3 = 15": a result can start the next equation
         if note:
             begin = match.end()
     starts = [start for start, *_ in found[1:]] + [len(line)]
@@ -240,7 +240,7 @@ def _stated(text: str, where: str) -> tuple[Fraction, bool]:
 
 
 def _written_out(text: str, value: Fraction) -> tuple[tuple[Operation, ...], Fraction] | None:
-    """The longest expression at the end of a text that gives the value."""
+    """The longest expression at the end of a text that gives the value; None if there is none."""
     plain = re.sub(r"(?<=\d) : (?=\$?\d)", " / ", _TIMES.sub("*", text))
     plain = _UNIT.sub(lambda word: " " * len(word[0]), plain)
     for start in _START.finditer(plain):

@@ -1,15 +1,16 @@
-"""Strategies drawn from a teacher: which questions, which of its candidates, and the store.
+"""Strategies drawn from a teacher: what it is asked, and which of its candidates is kept.
 
-The paper (arXiv:2606.24064) says what is done: a strong model answers each problem, from its answer
-five candidate strategies are drawn, a second prompt scores each on four criteria, the best is kept.
-It leaves open, and this is ours:
-- the wording of the prompts, and the four criteria (1 to 5 each, their mean counts);
-- an answer of the teacher that ends in a wrong number is asked for again, then the problem fails;
-- a candidate that leaks, is not in English (the leak check reads no other language) or holds markup
-  is never kept, so it is not scored; of equal scores the earlier candidate wins;
-- a candidate whose scores can't be read twice, or whose scoring the teacher refuses, is left out;
-  where that is so of all, the problem fails: none is kept without a score;
-- a problem that the teacher refuses (too long for it) fails; where it refuses all, the run stops.
+The paper (arXiv:2606.24064) gives the procedure: a strong model solves each problem, five candidate
+strategies are drawn from its solution, a second prompt scores each on four criteria, and the best
+one is kept. The paper leaves the following open; these are our choices:
+- the wording of the prompts, and the four criteria (1 to 5 each; the mean decides);
+- if the teacher's solution ends in a wrong number, it is asked for once more, then the problem
+  fails;
+- a candidate that leaks, has markup, or is not in English (the leak check reads only English) is
+  dropped before scoring; of two equal scores the earlier candidate wins;
+- a candidate is dropped if its scores can't be read in two tries or the teacher rejects the scoring
+  request; if no candidate is left, the problem fails, because none is kept without a score;
+- a problem whose requests the teacher rejects (too long) fails; if it rejects all, the run stops.
 """
 
 import os
@@ -23,9 +24,9 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from ..files import locked
 from ..problems import Problem
 from ..strategies import Strategy, leaks, load_strategies
+from ..support.files import locked
 from .extraction_run import Progress, side_by_side
 from .teacher_prompts import (
     drawing_prompt,
@@ -35,14 +36,15 @@ from .teacher_prompts import (
     scoring_prompt,
     solving_prompt,
 )
+from .teacher_protocol import LONGEST_REPLY, NotAccepted, Prompt, Reply, Teacher
 from .teacher_store import Outcome, Store, stage_of
-from .teachers import LONGEST_REPLY, NotAccepted, Prompt, Reply, Teacher, open_teacher
+from .teachers import open_teacher
 
 Value = TypeVar("Value")
 
 
 class _Stopped(Exception):
-    """The run is being stopped: this problem stays where it is."""
+    """The run is stopping: this problem is left unfinished."""
 
 
 def extract_strategies(
@@ -57,19 +59,19 @@ def extract_strategies(
     temperature: float = 0.7,
     max_new_tokens: int = 2048,
 ) -> dict[str, Strategy]:
-    """Draw a strategy for each problem from a teacher and keep them in the store `out`, by id.
+    """Draw a strategy for each problem from a teacher and keep them in the file `out`, by id.
 
-    `teacher` is what `open_teacher` takes or gives. With `with_solutions` the teacher does not
-    answer: the given (expert) solution is used. `parallel` problems are worked on side by side, one
-    request each. Problems that the store has, or that failed before, are not asked again (with
-    `retry_failed` the failed ones are, and a model run here draws anew): the same call goes on with
-    a run that was stopped or killed. The module's text says what the paper leaves open. A bar is
-    shown; `teacher_store.summary` tells what came of it.
+    `teacher` is a name for `open_teacher` or a Teacher. With `with_solutions` the teacher need not
+    solve the problems: the given expert solution (else the solution) is used. Up to `parallel`
+    problems are processed at once, with one request each. Problems that are finished or failed
+    before are skipped, so the same call resumes a run that was stopped or killed. With
+    `retry_failed` the failed ones are tried again, and a local model then samples new replies. A
+    progress bar is shown; `teacher_store.summary` reports the outcome.
 
-    Raises ValueError for input that can't be used, a store that another run has included, and
-    RuntimeError where the teacher is down or refuses every request; what is finished is in the
-    store by then, and what was refused for that reason does not count as failed.
-    Source: SGPO (arXiv:2606.24064), "Strategy extraction".
+    Raises ValueError for invalid input and for a store that another run is using, RuntimeError if
+    the teacher is down or rejects every request. Finished problems are in the store by then, and
+    problems rejected for that reason don't count as failed.
+    Source: SGPO (arXiv:2606.24064), "Strategy extraction"; the choices in this module's docstring.
     """
     problems, out = list(problems), Path(out)
     _check(problems, out, candidates, parallel, with_solutions)
@@ -96,7 +98,7 @@ def extract_strategies(
             done = len(problems) - len(todo)
             with tqdm(total=len(problems), initial=done, desc="strategies") as bar:
                 progress = Progress(store, bar)
-                if teacher.most_parallel == 1:  # a model in this process: Ctrl-C stops it at once
+                if teacher.most_parallel == 1:  # no threads, so that Ctrl-C stops it at once
                     for problem in todo:
                         progress.take(work(problem))
                 else:
@@ -116,15 +118,15 @@ def _check(
         told = f"{candidates} and {parallel}"
         raise ValueError(f"candidates and parallel must be at least 1, not {told}")
     if not problems:
-        raise ValueError("there are no problems to draw strategies for")
+        raise ValueError("there are no problems to draw strategies for; give at least one")
     name, times = Counter(problem.id for problem in problems).most_common(1)[0]
     if times > 1:
-        raise ValueError(f"the id {name!r} is that of {times} problems; make ids unique")
+        raise ValueError(f"{times} problems have the id {name!r}; make the ids unique")
     without = [p.id for p in problems if not (p.expert_solution or p.solution).strip()]
     if with_solutions and without:
         raise ValueError(
-            f"{len(without)} problems, such as {without[0]!r}, have no solution to draw from; let "
-            "the teacher answer them"
+            f"{len(without)} problems, such as {without[0]!r}, have no solution to draw from; add "
+            "their solutions, or let the teacher solve the problems (without --with-solutions)"
         )
 
 
@@ -133,7 +135,7 @@ def _check(
 
 @dataclass
 class _Questions:
-    """What is asked about one problem: every reply goes to the store and into the outcome."""
+    """Asks the teacher about one problem; records every reply in the store and the outcome."""
 
     store: Store
     teacher: Teacher
@@ -145,15 +147,15 @@ class _Questions:
     def ask(
         self, asked: dict[str, Prompt], read: Callable[[str], Value], temperature: float
     ) -> dict[str, Value]:
-        """What `read` makes of the replies, by name; one that it refuses is asked for once more.
+        """The replies parsed by `read`, by name; one that it can't read is asked for once more.
 
-        A request that the teacher refuses gives nothing; NotAccepted where it refuses them all.
+        A request that the teacher rejects has no value. Raises NotAccepted if it rejects all.
         """
         values: dict[str, Value] = {}
         refused: dict[str, NotAccepted] = {}
         for again in ("", ", again"):
             names = [name for name in asked if name not in values and name not in refused]
-            if again:  # without chance the same reply would come again
+            if again:  # at temperature 0 the same reply would come again
                 temperature = temperature or self.temperature
             replies = self._replies({name + again: asked[name] for name in names}, temperature)
             for name, reply in zip(names, replies, strict=True):
@@ -173,11 +175,11 @@ class _Questions:
             self.outcome.refused_at = stage_of(next(iter(asked)))
             raise next(iter(refused.values()))
         for name, error in refused.items():
-            self.outcome.refuse(name, f"was refused: {error}", "")
+            self.outcome.refuse(name, f"was rejected: {error}", "")
         return {name: values[name] for name in asked if name in values}
 
     def _replies(self, asked: dict[str, Prompt], temperature: float) -> list[Reply | NotAccepted]:
-        """A reply for each, those that the store remembers included."""
+        """A reply for each prompt, from the store if it has one, else from the teacher."""
         known: dict[str, Reply | NotAccepted] = self.store.replies_to(self.outcome.id)
         while missing := [name for name in asked if name not in known]:
             attempt = self.store.failures[self.outcome.id]
@@ -193,7 +195,7 @@ class _Questions:
                 for name, reply in zip(missing, new, strict=True):
                     known[name] = reply
                     self.store.remember(self.outcome.id, name, reply)
-            except NotAccepted as error:  # in place of the next reply; an equal prompt fares alike
+            except NotAccepted as error:  # in place of the next reply; it holds for equal prompts
                 prompt = asked[next(name for name in missing if name not in known)]
                 known |= {n: error for n in missing if n not in known and asked[n] == prompt}
         replies = [known[name] for name in asked]
@@ -206,7 +208,7 @@ class _Questions:
 def _extract(
     problem: Problem, questions: _Questions, candidates: int, with_solutions: bool
 ) -> None:
-    """The paper's stages for one problem; what came of them is in `questions.outcome`."""
+    """The paper's stages for one problem: solve, draw, score; fills in `questions.outcome`."""
     outcome = questions.outcome
     try:
         solution = problem.expert_solution or problem.solution

@@ -1,4 +1,4 @@
-"""Many problems side by side, and when to stop: where the teacher is down, or refuses them all."""
+"""Running many problems in parallel, and stopping when the teacher is down or rejects them all."""
 
 import queue
 import sys
@@ -10,31 +10,31 @@ from dataclasses import dataclass, field
 from tqdm import tqdm
 
 from ..problems import Problem
+from .teacher_protocol import Unanswered
 from .teacher_store import Outcome, Store
-from .teachers import Unanswered
 
-UNANSWERED_LIMIT = 3  # problems in a row without any answer: the teacher is down
-# Problems in a row that are refused: it is the command that the teacher refuses, not the problems.
-REFUSED_LIMIT = 5  # where it has accepted nothing of the kind
-REFUSED_LATER_LIMIT = 20
+UNANSWERED_LIMIT = 3  # problems in a row without an answer: the teacher is down
+# So many rejected problems in a row mean that the fault is in the command, not in the problems.
+REFUSED_LIMIT = 5  # if the teacher has accepted no request of that stage so far
+REFUSED_LATER_LIMIT = 20  # if it has
 
 
 @dataclass
 class Progress:
-    """What came of one problem after another, and when to stop: where no request can succeed.
+    """Collects the outcomes, and stops the run when no request can succeed.
 
-    A refused problem has failed once the teacher accepts another request of that stage; until then
-    it may be the command that is refused.
+    A rejected problem counts as failed as soon as the teacher accepts another request of the same
+    stage. Until then the fault may be in the command.
     """
 
     store: Store
     bar: tqdm
     unanswered: list[Unanswered] = field(default_factory=list)  # in a row
     refused: dict[str, list[Outcome]] = field(default_factory=dict)  # in a row, by stage
-    answered: Counter[str] = field(default_factory=Counter)  # when the last of those came
+    answered: Counter[str] = field(default_factory=Counter)  # replies by stage at the last outcome
 
     def take(self, result: Outcome | Unanswered) -> None:
-        """Note a result; raises RuntimeError where there is no sense in going on."""
+        """Record a result; raises RuntimeError if the run should stop."""
         now = Counter(self.store.answered)
         for stage in self.refused:
             if now[stage] > self.answered[stage]:
@@ -55,7 +55,7 @@ class Progress:
         self.answered = now
 
     def end(self) -> None:
-        """All are through; raises RuntimeError where none was answered, or all were refused."""
+        """Finish; raises RuntimeError if no request was answered or all were rejected."""
         for stage, in_a_row in self.refused.items():
             if self.store.answered[stage]:
                 self._fail(stage)
@@ -74,14 +74,14 @@ class Progress:
         finished = len(self.store.kept | self.store.failures.keys())
         return RuntimeError(
             f"the teacher does not answer: {self.unanswered[-1]}; {finished} problems are finished "
-            f"in {self.store.path}, and the same command goes on with the others"
+            f"in {self.store.path}; run the same command later to continue"
         )
 
     def _refuses(self, in_a_row: list[Outcome]) -> RuntimeError:
         return RuntimeError(
-            f"{in_a_row[-1].reason}, and so for all of the last {len(in_a_row)} problems asked; "
-            "none of them counts as failed: correct the command (--max-new-tokens, "
-            f"--teacher-model), and it goes on with {self.store.path}"
+            f"{in_a_row[-1].reason}; this happened with all of the last {len(in_a_row)} problems "
+            "asked, and none of them counts as failed; correct the command (--max-new-tokens, "
+            f"--teacher-model) and run it again to continue {self.store.path}"
         )
 
 
@@ -92,9 +92,9 @@ def side_by_side(
     stopping: threading.Event,
     take: Callable[[Outcome | Unanswered], None],
 ) -> None:
-    """Work on the problems in `parallel` threads; stops where `take` raises, or on Ctrl-C.
+    """Work on the problems in `parallel` threads; stops when `take` raises, or on Ctrl-C.
 
-    Replies that are under way are waited for and kept; a second Ctrl-C leaves at once.
+    Replies in progress are awaited and kept; a second Ctrl-C stops at once.
     """
     waiting, results = queue.SimpleQueue(), queue.SimpleQueue()
     for problem in problems:
@@ -114,7 +114,7 @@ def side_by_side(
                 results.put(error)
                 stopping.set()
 
-    # Daemons: a second Ctrl-C need not wait for a server that is silent.
+    # Daemon threads, so that a second Ctrl-C need not wait for a silent server.
     threads = [threading.Thread(target=run, daemon=True) for _ in range(parallel)]
     for thread in threads:
         thread.start()
@@ -125,7 +125,7 @@ def side_by_side(
                 raise result
             take(result)
     except KeyboardInterrupt:
-        print("\nwaiting for the replies under way (Ctrl-C again: at once)", file=sys.stderr)
+        print("\nwaiting for the replies in progress (Ctrl-C again stops at once)", file=sys.stderr)
         raise
     finally:
         stopping.set()

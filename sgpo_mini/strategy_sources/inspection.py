@@ -1,4 +1,4 @@
-"""A report on a store of strategies: is it any good, and how often is one strategy of use."""
+"""A report on a file of strategies: counts, lengths, leaks, how often one is reused, examples."""
 
 import random
 from collections import Counter
@@ -8,17 +8,17 @@ from statistics import mean, median
 from ..problems import Problem
 from ..strategies import Strategy, leaks
 
-SHOWN = 10  # strategies shown at random, and the most reused ones
+SHOWN = 10  # how many random strategies and how many of the most reused ones are shown
 
 
 def inspect_strategies(
     strategies: dict[str, Strategy], problems: Sequence[Problem] | None = None, seed: int = 0
 ) -> str:
-    """Counts, lengths, leaks, reuse and examples of a store, as text to read.
+    """A text report on strategies by problem id: counts, lengths, leaks, reuse and examples.
 
-    `problems` are those that the strategies were made for, by id; without them (or for strategies
-    whose problem is not among them) leaks can't be told and examples stand alone. `seed` draws the
-    ten examples. Raises ValueError where there are no strategies, or none for these problems.
+    `problems` are those that the strategies were made for, matched by id. Only strategies with a
+    problem are checked for leaks and shown beside it. `seed` draws the ten examples. Raises
+    ValueError if there are no strategies or none of them belongs to these problems.
     """
     if not strategies:
         raise ValueError("there are no strategies to inspect; give a store with at least one")
@@ -28,7 +28,7 @@ def inspect_strategies(
         name = next(iter(strategies))
         raise ValueError(
             f"none of the {len(by_id)} problems has the id of one of the {len(strategies)} "
-            f"strategies (theirs are like {name!r}); give the problems they were made for"
+            f"strategies (such as {name!r}); give the problems they were made for"
         )
     parts = [
         _counts(strategies, known, len(by_id) if problems is not None else None),

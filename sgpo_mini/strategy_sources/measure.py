@@ -1,22 +1,23 @@
-"""Do strategies help a student? Its accuracy with them, without, and with two controls."""
+"""Do strategies help a student? Its accuracy with them, without them, and with two controls."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..checks import refuse_beyond_window, try_reward
-from ..diagnostics import Diagnostics
 from ..evaluation import Evaluation, confidence_interval, evaluate, paired_difference
 from ..problems import Problem, Reward, numeric_reward
 from ..strategies import require_strategies
 from ..student import Student
+from ..support.checks import refuse_beyond_window, try_reward
+from ..support.diagnostics import Diagnostics
 from .controls import contentless_strategies, shuffled
 
 
 @dataclass(frozen=True)
 class StrategyMeasure:
-    """Four evaluations of a student on the same problems, and what each prompt adds to none.
+    """Four evaluations of a student on the same problems, and the gain of each over no strategy.
 
-    `unguided` gives p_auto and `guided` p_guide; `shuffled` and `contentless` are the controls.
+    `unguided` gives p_auto and `guided` gives p_guide; `shuffled` and `contentless` are the
+    controls.
     """
 
     unguided: Evaluation
@@ -25,7 +26,7 @@ class StrategyMeasure:
     contentless: Evaluation
 
     def gain(self, prompt: str) -> tuple[float, tuple[float, float]]:
-        """What a prompt ("guided", ...) adds to p_auto: paired difference, 95 % interval."""
+        """A prompt's ("guided", ...) paired difference to p_auto, with its 95 % interval."""
         return paired_difference(self.unguided, getattr(self, prompt))
 
     @property
@@ -73,15 +74,16 @@ def measure_strategies(
     seed: int = 0,
     progress: bool = False,
 ) -> StrategyMeasure:
-    """p_auto and p_guide of a student on problems with their strategies, and two controls.
+    """Measure a student's p_auto and p_guide on problems with their strategies, and two controls.
 
-    The first control gives each problem a strategy of another family (of another problem where the
-    families are unknown), the second a text of the same form and as many words that says nothing.
-    `samples` completions a problem and prompt, at the rollouts' temperature 1 by default; all four
-    are on the same problems, so the gains are paired. With `progress` bars are shown.
+    The first control gives each problem a strategy of another family (of another problem if the
+    families are unknown). The second gives a text of the same form and number of words that says
+    nothing. Each of the four prompts is evaluated on `samples` completions a problem, by default at
+    temperature 1 as in rollouts. All four use the same problems, so the gains are paired. With
+    `progress`, progress bars are shown.
 
-    Raises ValueError before anything is sampled where a problem has no strategy or all have the
-    same, and as `evaluate` does.
+    Raises ValueError, before anything is sampled, if a problem has no strategy or all strategies
+    are equal, and as `evaluate` does.
     """
     problems = list(problems)
     require_strategies(problems)

@@ -1,11 +1,12 @@
-"""The sentences of a strategy's steps: written from operations, and read back from the text alone.
+"""The sentences of a strategy's steps: written from operations, and read back from the text.
 
     Add A, B and C to get R             Double A to get R       Take R as the sum of A and B
     Subtract B and C from A to get R    Halve A to get R        Take R as twice A
     Multiply A by B and by C to get R   Divide A by B to get R
 
-The reader also takes what others write: "Multiply by the number of rooms", "Add A to B, then divide
-by C". A sentence without one of these verbs ("combine the quantities") gives nothing.
+The reader also understands other common forms: "Multiply by the number of rooms", "Add A to B, then
+divide by C". It finds no operation in a sentence without one of these verbs ("combine the
+quantities").
 """
 
 import re
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from ..strategies import Strategy
 
 RESULTS = {"add": "sum", "subtract": "difference", "multiply": "product", "divide": "quotient"}
-TWICE = "twice"  # the operand that makes "Double A" of a product and "Halve A" of a quotient
+TWICE = "twice"  # this operand turns a product into "Double A", a quotient into "Halve A"
 
 _VERBS = {"add": "add", "sum": "add", "subtract": "subtract", "deduct": "subtract"}
 _VERBS |= {"multiply": "multiply", "divide": "divide"}
@@ -31,10 +32,10 @@ _DESCRIBED = re.compile(
 
 @dataclass(frozen=True)
 class ReadStep:
-    """What a step's text says: operations in order, operands as it names them, its result.
+    """A step's text as read: its operations in order, the names of its operands, its result.
 
-    `described` marks a step "Take R as the sum of ...": a calculation which the solution carries
-    out in its words, beside its notes.
+    `described` marks a step "Take R as the sum of ...": a calculation that the solution makes in
+    its text, outside its notes.
     """
 
     operations: tuple[str, ...]
@@ -44,9 +45,9 @@ class ReadStep:
 
 
 def write_step(operation: str, operands: list[str], result: str, described: bool = False) -> str:
-    """The sentence of one step; more than two operands make a chain, a + b + c or a - b - c.
+    """The sentence of one step; more than two operands are a chain, a + b + c or a - b - c.
 
-    No name may hold a comma, " and ", " by ", " from ", " to " or " as ".
+    `read_steps` reads it back if no name has a comma, " and ", " by ", " from ", " to " or " as ".
     """
     if len(operands) == 2 and operands[1] == TWICE != operands[0]:
         if described:
@@ -67,19 +68,19 @@ def _listing(names: list[str]) -> str:
 
 
 def read_steps(strategy: Strategy | str) -> tuple[ReadStep, ...]:
-    """What the steps of a strategy tell to calculate, from the text alone.
+    """The calculations that the steps of a strategy state, in order, read from the text.
 
-    A step may tell several things, or none. One operand where two are needed ("Multiply by the
-    number of rooms") means: with the last result.
+    A step can state several calculations or none. If an operand is missing ("Multiply by the number
+    of rooms"), the last result is meant.
     """
     steps = (strategy if isinstance(strategy, Strategy) else Strategy.parse(strategy)).steps
     return tuple(read for step in steps for read in _read_step(step))
 
 
 def read_operations(strategy: Strategy | str, described: bool = False) -> tuple[str, ...]:
-    """The operations that a strategy tells to carry out, in order: ("divide", "add").
+    """The operations that a strategy states, in order: ("divide", "add").
 
-    `described` also counts the steps "Take R as the sum of ...", see `ReadStep`.
+    With `described`, the steps "Take R as the sum of ..." count too (see `ReadStep`).
     """
     return tuple(
         operation
@@ -90,9 +91,9 @@ def read_operations(strategy: Strategy | str, described: bool = False) -> tuple[
 
 
 def read_structure(strategy: Strategy | str) -> tuple[tuple[str, tuple[int | None, ...]], ...]:
-    """(operation, operands) for each step: an operand is the step it is the result of, or None.
+    """(operation, operands) for each step: an operand is the index of the step that computes it.
 
-    None stands for a given quantity or a constant. Described steps are counted.
+    None stands for a given quantity or a constant. Described steps count too.
     """
     results: dict[str, int] = {}
     structure = []
@@ -115,7 +116,7 @@ def _read_step(step: str) -> list[ReadStep]:
     found = []
     clauses = list(_CLAUSE.finditer(step))
     ends = [clause.start() for clause in clauses[1:]] + [len(step)]
-    for match, end in zip(clauses, ends, strict=False):  # no clause, no operation
+    for match, end in zip(clauses, ends, strict=False):  # without a clause there is no operation
         said = step[match.end() : end]
         said = re.sub(r" to (?:find|obtain|give) ", " to get ", said)
         what, _, result = said.partition(" to get ")

@@ -1,8 +1,7 @@
 """Strategies from the sub-questions of GSM8K's `socratic` configuration, with no model.
 
-Each line of such a solution is "sub-question ** answer". The sub-question becomes a step once its
-numbers and names are told in general words: "How many apples do they eat in 30 days?" asks for the
-same in "the given days".
+Each line of such a solution is "sub-question ** answer". The sub-question becomes a step after its
+numbers and names are replaced by general words: "in 30 days" becomes "in the given days".
 """
 
 import re
@@ -11,7 +10,7 @@ from ..problems import Problem
 from ..strategies import Strategy, leaks
 from .quantities import question_quantities
 
-LONGEST = 5000
+LONGEST = 5000  # characters; GSM8K's longest question or solution has 1,500
 
 _KEPT = set(
     "Monday Tuesday Wednesday Thursday Friday Saturday Sunday January February March April May "
@@ -28,8 +27,8 @@ _AFTER_THE = r"(?:the|these|those|his|her|its|their|all|both|other|first|last|ne
 def strategy_from_subquestions(problem: Problem) -> Strategy:
     """The strategy that asks a socratic solution's sub-questions in general words.
 
-    Raises ValueError with the reason where the solution has no sub-questions or one of them would
-    still give something away.
+    Raises ValueError with the reason if the solution has no sub-questions or one of them still
+    leaks.
     """
     require_short(problem)
     lines = [line.partition(" ** ") for line in problem.solution.split("\n")]
@@ -51,16 +50,16 @@ def strategy_from_subquestions(problem: Problem) -> Strategy:
 
 
 def require_short(problem: Problem) -> None:
-    """Raise ValueError where a question or solution is far longer than any person's (GSM8K: 1,500).
+    """Raise ValueError if a question or solution has more than LONGEST characters.
 
-    The readers look at every start of an expression, which would take minutes on 100 KB.
+    The readers try every position where an expression can start: 100 KB would take minutes.
     """
     if max(len(problem.question), len(problem.solution)) > LONGEST:
         raise ValueError(f"{problem.id} has more than {LONGEST} characters; shorten it")
 
 
 def _people(problem: Problem, asked: list[str]) -> dict[str, str]:
-    """Each person's name in the sub-questions, in order, and what stands for it."""
+    """The names of people in the sub-questions, in order, each with the words that replace it."""
     names: list[str] = []
     for question in asked:
         for match in _NAME.finditer(question):
@@ -74,7 +73,7 @@ def _people(problem: Problem, asked: list[str]) -> dict[str, str]:
 
 
 def _role(question: str, match: re.Match[str]) -> str:
-    """Whether a capitalised word names a person, a place, or only describes a noun."""
+    """What a capitalised word is: "person", "place", "adjective", or "kept" as it is."""
     before = question[: match.start()].split()
     previous = before[-1].lower() if before else ""
     if previous in ("the", "a", "an") and len(before) > 1:
@@ -113,7 +112,7 @@ def _step(question: str, people: dict[str, str], problem: Problem) -> str:
 
 
 def _without(text: str, quantity: str) -> str:
-    """The text with a quantity in general words."""
+    """The text with a quantity replaced by general words."""
     exact = re.escape(quantity)
     if quantity.endswith("%") or quantity.endswith("cent"):
         return re.sub(exact, "the given percentage", text)

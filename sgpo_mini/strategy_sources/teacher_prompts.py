@@ -1,15 +1,15 @@
-"""What a teacher is asked for a strategy, and how its replies are read. Nothing here is sent.
+"""The prompts to a teacher, and the readers of its replies.
 
-Prompts keep instructions and material apart: a problem, a solution or a strategy stands in tags of
-its own, and what looks like a tag or a chat template's special token inside them is defused.
-Replies are read strictly, because a strategy that is kept goes into the student's prompt.
+Prompts separate instructions from material: each problem, solution or strategy has its own tags,
+and anything inside that looks like a tag or a special token of a chat template is made harmless.
+Replies are checked strictly, because a kept strategy becomes part of the student's prompt.
 """
 
 import re
 
 from ..problems import Problem, extract_answer, is_correct
 from ..strategies import INSTRUCTION, RELATION_WORDS, Strategy
-from .teachers import Prompt
+from .teacher_protocol import Prompt
 
 CRITERIA = {
     "correct": "following the steps solves the problem",
@@ -29,7 +29,7 @@ _STEERING = re.compile(
     r"(?i)```|\#{2,}|\\boxed|https?://|\bsystem prompt\b"
     r"|\b(?:ignore|disregard|forget|override)\b[^.]{0,40}\b(?:instructions?|prompts?|rules?)\b"
 )
-# Words that English can hardly do without; enough to tell it from other languages in Latin letters.
+# Common English words: enough of them distinguish English from other languages in Latin letters.
 _ENGLISH = frozenset(
     "the of by to and from with each for how that this then total number into all what is are "
     "find add multiply divide subtract amount".split()
@@ -37,7 +37,7 @@ _ENGLISH = frozenset(
 
 
 def _material(**parts: str) -> str:
-    """Texts in tags of their own; what looks like a tag or a special token inside is defused."""
+    """Each text in its own tags; tags and special tokens inside the text are made harmless."""
     blocks = []
     for tag, text in parts.items():
         harmless = _MARKUP.sub(lambda match: "‹" if match[0] == "<" else "(", text)
@@ -46,12 +46,12 @@ def _material(**parts: str) -> str:
 
 
 def _prompt(*parts: str) -> Prompt:
-    # One message of the user: not every chat template has a place for a system message.
+    # A single user message, because not every chat template has a system message.
     return [{"role": "user", "content": "\n\n".join(parts)}]
 
 
 def solving_prompt(problem: Problem) -> Prompt:
-    """Asks the teacher to answer a problem."""
+    """The prompt that asks the teacher to solve a problem."""
     return _prompt(
         "Solve the problem between the tags.",
         _material(problem=problem.question),
@@ -61,7 +61,7 @@ def solving_prompt(problem: Problem) -> Prompt:
 
 
 def drawing_prompt(problem: Problem, solution: str) -> Prompt:
-    """Asks for one strategy, drawn from a solution."""
+    """The prompt that asks for one strategy, drawn from a solution."""
     return _prompt(
         "Below are a problem and its solution. Draw from them a strategy with which a student "
         "can solve every problem of this kind:\n"
@@ -79,7 +79,7 @@ def drawing_prompt(problem: Problem, solution: str) -> Prompt:
 
 
 def scoring_prompt(problem: Problem, solution: str, strategy: Strategy) -> Prompt:
-    """Asks for the four scores of a strategy."""
+    """The prompt that asks for the four scores of a strategy."""
     criteria = "\n".join(f"- {name}: {about}" for name, about in CRITERIA.items())
     return _prompt(
         "Below are a problem, its solution, and a strategy that a student shall use for problems "
@@ -91,26 +91,26 @@ def scoring_prompt(problem: Problem, solution: str, strategy: Strategy) -> Promp
     )
 
 
-# Reading replies. Each raises ValueError with the reason where a text can't be used.
+# Readers of replies. Each raises ValueError with the reason if it can't use the text.
 
 
 def read_solution(text: str, problem: Problem) -> str:
-    """A solution, as it is; where the gold answer is a number, it must end in that number."""
+    """The solution, unchanged; if the gold answer is a number, it must end in that number."""
     if not text:
         raise ValueError("is empty")
     if extract_answer(problem.answer) is not None and not is_correct(text, problem.answer):
         stated = extract_answer(text)
         told = "states no answer" if stated is None else f"answers {stated[:40]}"
-        raise ValueError(f"{told}, and {problem.answer[:40]} is right")
+        raise ValueError(f"{told}, but {problem.answer[:40]} is right")
     return text
 
 
 def read_strategy(text: str) -> Strategy:
-    """The last strategy in the tags, or the whole text: plain English of sane length, no markup."""
+    """The last strategy in tags, else the whole text; it must be short plain English, no markup."""
     strategy = Strategy.parse(_inside("strategy", text))
     whole = strategy.text
     if len(whole) > LONGEST_STRATEGY:
-        raise ValueError(f"is longer than the {LONGEST_STRATEGY} characters of a strategy")
+        raise ValueError(f"is longer than {LONGEST_STRATEGY} characters, too long for a strategy")
     if marked := (_MARKUP.search(whole) or _STEERING.search(whole)):
         raise ValueError(f"has {whole[marked.start() :][:30]!r}, which no strategy needs")
     fields = (strategy.problem_type, strategy.approach, *strategy.steps)
@@ -144,5 +144,5 @@ def _inside(tag: str, text: str) -> str:
         return re.sub(r"(?m)^\s*```\w*\s*$", "", text)
     inside, closed, _ = after.partition(f"</{tag}>")
     if not closed:
-        raise ValueError(f"has no end of the {tag}")
+        raise ValueError(f"has no closing tag </{tag}>")
     return inside

@@ -1,4 +1,4 @@
-"""Where an extraction keeps what came of it: the store, what failed, and replies in progress."""
+"""The files of an extraction: the strategies, the failed problems, and replies in progress."""
 
 import json
 import os
@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ..problems import Problem, _records
+from ..problems import Problem
 from ..strategies import Strategy, load_strategies
-from .teachers import Reply
+from ..support.records import records_of
+from .teacher_protocol import Reply
 
-KEPT_OF_A_REPLY = 2_000  # characters of one that could not be used
+KEPT_OF_A_REPLY = 2_000  # characters kept of a reply that could not be used
 COMPACT_EVERY = 100  # finished problems
 
 _FAILED = ".failed.jsonl"
@@ -21,10 +22,10 @@ _FAILED = ".failed.jsonl"
 
 @dataclass
 class Outcome:
-    """What came of one problem: a strategy with its score, or the reason why there is none.
+    """The outcome for one problem: a strategy with its score, or the reason why there is none.
 
-    `score` is the mean over the criteria, 1 to 5; `replies` are those that could not be used, each
-    with what was asked, the reason and the text.
+    `score` is the mean over the criteria, 1 to 5. `replies` holds the replies that could not be
+    used, each with what was asked, the reason and the text.
     """
 
     id: str
@@ -32,9 +33,9 @@ class Outcome:
     strategy: Strategy | None = None
     score: float = 0.0
     reason: str = ""
-    refused_at: str = ""  # the stage at which the teacher took no request about this problem
-    leaks: int = 0  # candidates refused because they leak
-    requests: int = 0  # replies that came
+    refused_at: str = ""  # the stage whose requests the teacher all rejected
+    leaks: int = 0  # candidates dropped because they leak
+    requests: int = 0  # requests with a reply
     tokens: int = 0
     replies: list[dict] = field(default_factory=list)
 
@@ -43,32 +44,34 @@ class Outcome:
 
 
 class Store:
-    """Three JSONL files, each appended line by line, a line being on the disk before work goes on.
+    """Three JSONL files; every line is on the disk before the work continues.
 
-    NAME.jsonl has a line for each strategy: what `load_strategies` reads, and a hand may correct.
-    NAME.failed.jsonl tells of problems without a strategy, and has the replies that could not be
-    used. NAME.replies.jsonl holds the replies to problems in progress, so that a run that is killed
-    asks nothing twice; it goes when nothing is in progress. A last line without its end that can't
-    be read is taken off: a kill cut it short, or a hand that corrected it slipped, so of the first
-    two files it goes into NAME.cut, and standard error says so. `files.locked` must hold the
-    store. Raises ValueError with file and line where one can't be used.
+    NAME.jsonl has one line for each strategy, as `load_strategies` reads them; you may edit it.
+    NAME.failed.jsonl has the problems without a strategy and the replies that could not be used.
+    NAME.replies.jsonl has the replies about unfinished problems, so that a killed run asks nothing
+    twice; it is removed when no problem is unfinished.
+
+    A last line that has no newline and can't be read is removed: the run was killed while writing
+    it, or an edit went wrong. In the first two files it is moved to NAME.cut, with a note on
+    standard error. The caller must hold `files.locked`. Raises ValueError, naming file and line,
+    if a line can't be used.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.failed_path = path.with_suffix(_FAILED)
         self.replies_path = path.with_suffix(".replies.jsonl")
-        self.answered: Counter[str] = Counter()  # replies of this run, by stage
+        self.answered: Counter[str] = Counter()  # replies in this run, by stage
         self._lock = threading.Lock()
         self._since_compact = 0
         _mend_end(self.path, path.with_suffix(".cut"))
         _mend_end(self.failed_path, path.with_suffix(".cut"))
-        _mend_end(self.replies_path)  # no hand writes there
+        _mend_end(self.replies_path)  # nobody edits this file
         kept, failed, replies = map(_rows_of, (self.path, self.failed_path, self.replies_path))
         if kept:
-            load_strategies(path)  # refuses, with its line, what a hand has spoilt
+            load_strategies(path)  # raises, naming the line, if an edit broke it
         self.kept = {str(row.get("id")) for row in kept}
-        # How often each problem has failed.
+        # Problem id -> how often it has failed.
         self.failures = Counter(str(row.get("id")) for row in failed if not row.get("kept"))
         self._replies: dict[str, dict[str, Reply]] = {}
         for row in replies:
@@ -76,19 +79,19 @@ class Store:
                 name, asked = row.pop("id"), row.pop("asked")
                 attempt, reply = row.pop("attempt", 0), Reply(**row)
             except (KeyError, TypeError, AttributeError):
-                told = f"{self.replies_path} has a line that no extraction writes; remove the file"
+                told = f"{self.replies_path} has a line that no extraction wrote; remove the file"
                 raise ValueError(told) from None
             if name not in self.kept and attempt == self.failures[name]:
                 self._replies.setdefault(name, {})[asked] = reply
         self._compact()
 
     def replies_to(self, problem_id: str) -> dict[str, Reply]:
-        """The replies about a problem that came so far, by what was asked; a copy."""
+        """A copy of the replies about a problem so far, by what was asked."""
         with self._lock:
             return dict(self._replies.get(problem_id, {}))
 
     def remember(self, problem_id: str, asked: str, reply: Reply) -> None:
-        """Keep a reply until its problem is finished."""
+        """Store a reply until its problem is finished."""
         with self._lock:
             self.answered[stage_of(asked)] += 1
             self._replies.setdefault(problem_id, {})[asked] = reply
@@ -115,11 +118,11 @@ class Store:
                 self._compact()
 
     def _row(self, name: str, asked: str, reply: Reply) -> dict:
-        attempt = self.failures[name]  # the replies of an attempt that has failed are of no use
+        attempt = self.failures[name]  # replies of a failed attempt are not reused
         return {"id": name, "attempt": attempt, "asked": asked, **asdict(reply)}
 
     def _compact(self) -> None:
-        """Leave the replies to problems in progress alone in their file."""
+        """Rewrite the file of replies with those about unfinished problems only."""
         self._since_compact = 0
         rows = [
             self._row(name, asked, reply)
@@ -127,7 +130,7 @@ class Store:
             for asked, reply in replies.items()
         ]
         temporary = self.replies_path.with_name(f".{self.replies_path.name}.tmp")
-        temporary.unlink(missing_ok=True)  # of a run that was killed
+        temporary.unlink(missing_ok=True)  # left behind by a killed run
         if not rows:
             self.replies_path.unlink(missing_ok=True)
             return
@@ -137,9 +140,9 @@ class Store:
 
 
 def summary(out: str | os.PathLike[str], problems: Iterable[Problem]) -> str:
-    """What came of these problems so far: kept, failed and open ones, leaks, scores, and the cost.
+    """A text report on these problems so far: kept, failed, open, leaks, scores and cost.
 
-    Requests are counted by their replies; tokens as far as the teacher tells.
+    A request counts when its reply came; tokens count as far as the teacher reports them.
     """
     path, ids = Path(out), {problem.id for problem in problems}
     kept = [row for row in _rows_of(path) if str(row.get("id")) in ids]
@@ -158,7 +161,7 @@ def summary(out: str | os.PathLike[str], problems: Iterable[Problem]) -> str:
         bands = Counter(min(int(score), 4) for score in scores)
         shares = ", ".join(f"{low} to {low + 1}: {bands[low]}" for low in range(1, 5))
         middle = scores[len(scores) // 2]
-        lines.append(f"scores of the kept, mean of four from 1 to 5: {shares}; median {middle:g}")
+        lines.append(f"mean scores of the kept (1 to 5): {shares}; median {middle:g}")
     requests, tokens = (sum(row.get(name, 0) for row in rows) for name in ("requests", "tokens"))
     lines.append(f"used: {requests:,} requests, {tokens:,} tokens")
     return "\n".join(lines)
@@ -170,7 +173,7 @@ def stage_of(asked: str) -> str:
 
 
 def _append(path: Path, row: dict) -> None:
-    """Add a line with one write, and wait until it is on the disk."""
+    """Append a line with a single write, and wait until it is on the disk."""
     _append_bytes(path, (json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8"))
 
 
@@ -182,25 +185,25 @@ def _append_bytes(path: Path, content: bytes) -> None:
 
 
 def _mend_end(path: Path, cut_path: Path | None = None) -> None:
-    """Give the last line its end; one that can't be read is moved to `cut_path`, and told."""
+    """End the last line with a newline; move it to `cut_path`, with a note, if it can't be read."""
     content = path.read_bytes() if path.exists() else b""
     whole, newline, last = content.rpartition(b"\n")
     if not last.strip():
         return
     try:
         json.loads(last)
-        _append_bytes(path, b"\n")  # an editor left it out
+        _append_bytes(path, b"\n")  # an editor omitted the newline
         return
     except ValueError:
         pass
     if cut_path:
         _append_bytes(cut_path, last + b"\n")
-        told = "its problem is asked again, and the line is kept in"
+        told = "its problem will be asked again, and the line is kept in"
         print(f"{path} ends in a line that is cut short: {told} {cut_path}", file=sys.stderr)
     os.truncate(path, len(whole + newline))
 
 
 def _rows_of(path: Path) -> list[dict]:
-    """The objects of a file that may be empty, or not there."""
+    """The objects of a file, which may be empty or missing."""
     there = path.exists() and path.read_bytes().strip()
-    return [row for _, _, row in _records(path)] if there else []
+    return [row for _, _, row in records_of(path)] if there else []

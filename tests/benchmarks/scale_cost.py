@@ -37,8 +37,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     if not options.table:
-        options.out.write_text(json.dumps(measure(options), indent=1) + "\n")
-    print(table(json.loads(options.out.read_text())))
+        options.out.write_text(json.dumps(measure(options), indent=1) + "\n", encoding="utf-8")
+    print(table(json.loads(options.out.read_text(encoding="utf-8"))))
 
 
 def measure(options) -> dict:

@@ -42,7 +42,7 @@ def main() -> None:
     results |= {"versions": {"trl": TRL_VERSION, "torch": torch.__version__}}
     results |= {"start": {}, "ours": {}, "trl": {}}
     if options.out.exists():
-        results |= json.loads(options.out.read_text())
+        results |= json.loads(options.out.read_text(encoding="utf-8"))
     if not results["start"]:
         results["start"] = measured("tiny")
     ours, theirs = options.seeds
@@ -52,7 +52,9 @@ def main() -> None:
                 with tempfile.TemporaryDirectory() as folder:
                     run(seed, options.steps, folder)
                     results[side][str(seed)] = measured(f"{folder}/student")
-                options.out.write_text(json.dumps(results | verdict(results), indent=1) + "\n")
+                options.out.write_text(
+                    json.dumps(results | verdict(results), indent=1) + "\n", encoding="utf-8"
+                )
                 print(side, seed, results[side][str(seed)], flush=True)
     print(json.dumps(verdict(results), indent=1))
 

@@ -143,23 +143,22 @@ def trl_update(
     size = micro_batch or count // processes
     settings = {NAMES.get(name, name): value for name, value in settings.items()}
     steps = settings.get("num_iterations", 1)
-    config = SGPOConfig(
-        output_dir=str(folder),
-        max_steps=steps,
-        per_device_train_batch_size=size,
-        gradient_accumulation_steps=count // processes // size,
-        max_completion_length=MAX_NEW_TOKENS,
-        shuffle_dataset=False,
-        max_grad_norm=0,  # no clip of the norm
-        logging_steps=1,
-        report_to="none",
-        save_strategy="no",
-        bf16=False,
-        use_cpu=True,
-        disable_tqdm=True,
-        gradient_checkpointing=student.gradient_checkpointing,
-        **settings,
-    )
+    defaults = {
+        "max_steps": steps,
+        "per_device_train_batch_size": size,
+        "gradient_accumulation_steps": count // processes // size,
+        "max_completion_length": MAX_NEW_TOKENS,
+        "shuffle_dataset": False,
+        "max_grad_norm": 0,  # no clip of the norm
+        "logging_steps": 1,
+        "report_to": "none",
+        "save_strategy": "no",
+        "bf16": False,
+        "use_cpu": True,
+        "disable_tqdm": True,
+        "gradient_checkpointing": student.gradient_checkpointing,
+    }
+    config = SGPOConfig(str(folder), **defaults | settings)
     gradients = Gradients()
     Injected.rows, Injected.losses = rows, []
     trainer = Injected(
@@ -183,8 +182,10 @@ def main(jobs: list[dict]) -> None:
         done = trl_update(student, problems, job["rows"], job["out"], **job["settings"])
         if os.environ["RANK"] == "0":
             save_file(done["gradients"][0], f"{job['out']}/gradient.safetensors")
-            Path(job["out"], "metrics.json").write_text(json.dumps(done["metrics"]))
+            Path(job["out"], "metrics.json").write_text(
+                json.dumps(done["metrics"]), encoding="utf-8"
+            )
 
 
 if __name__ == "__main__":
-    main(json.loads(Path(sys.argv[1]).read_text()))
+    main(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))

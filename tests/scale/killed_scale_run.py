@@ -19,7 +19,7 @@ from sgpo_mini.scale.train import main
 class Watch(TrainerCallback):
     def on_log(self, args, state, control, logs, **kwargs):
         if "p_auto" in logs:
-            with open(f"{LOG}-{RANK}", "a") as file:
+            with open(f"{LOG}-{RANK}", "a", encoding="utf-8") as file:
                 print(json.dumps({"step": state.global_step, **logs}), file=file)
 
     def on_pre_optimizer_step(self, args, state, control, **kwargs):

@@ -31,4 +31,5 @@ def launch(*command, timeout: int = 900) -> subprocess.CompletedProcess:
         capture_output=True,
         text=True,
         timeout=timeout,
+        encoding="utf-8",
     )

@@ -108,7 +108,8 @@ def main(out: Path, kind: str) -> None:
     if state.is_main_process:
         largest = max(gradient.abs().max().item() for gradient in expected.values())
         out.write_text(
-            json.dumps({"difference": max(differences), "largest": largest, "share": share})
+            json.dumps({"difference": max(differences), "largest": largest, "share": share}),
+            encoding="utf-8",
         )
 
 

@@ -106,7 +106,9 @@ def test_prompts_are_padded_left_and_completions_right():
 
 def without_trl(code):
     code = f"import sys; sys.modules['trl'] = None\n{code}"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, encoding="utf-8"
+    )
 
 
 @pytest.mark.parametrize("name", ["SGPOConfig", "SGPOTrainer"])

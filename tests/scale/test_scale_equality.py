@@ -8,6 +8,7 @@ import torch  # noqa: E402
 from injected import copied, our_update, problems_of, rollouts_of, trl_update  # noqa: E402
 from transformers import Gemma2Config, Gemma2ForCausalLM, GenerationConfig  # noqa: E402
 
+from sgpo_mini.scale import SGPOConfig, SGPOTrainer, to_dataset  # noqa: E402
 from sgpo_mini.student import Student, load_student  # noqa: E402
 
 GROUPS = {"autonomous_rollouts": 4, "guided_rollouts": 3}
@@ -133,6 +134,53 @@ def test_two_updates_on_a_batch(tiny, problems, rows, tmp_path):
         for update in ours["gradients"]
     )
     assert (first - second).abs().max() > 1e-2
+
+
+def test_several_updates_share_a_generation_batch(tiny, problems, rows, tmp_path):
+    """TRL's steps_per_generation: each update learns a part, and all of them learn everything."""
+    parts = {"gradient_accumulation_steps": 1, "steps_per_generation": 2, "max_steps": 2}
+    still = {"learning_rate": 1e-12}  # both parts are measured on the same weights
+    theirs = trl_update(
+        copied(tiny), problems, rows, tmp_path, micro_batch=8, **GROUPS, **parts, **still
+    )
+    ours = our_update(copied(tiny), problems, rows, **GROUPS)
+    first, second = theirs["gradients"]
+    for name, gradient in ours["gradients"][0].items():
+        mean = (first[name] + second[name]) / 2
+        torch.testing.assert_close(mean, gradient, rtol=0, atol=1e-5, msg=name)
+    assert any((first[name] - second[name]).abs().max() > 1e-2 for name in first)
+
+
+def test_bfloat16(tiny, problems, rows, tmp_path):
+    """Autocast has the gradient's direction; weights and gradient stay float32."""
+    theirs = trl_update(copied(tiny), problems, rows, tmp_path, bf16=True, **GROUPS)
+    ours = our_update(copied(tiny), problems, rows, **GROUPS)
+    half, full = (
+        torch.cat([gradient.flatten() for gradient in update["gradients"][0].values()])
+        for update in (theirs, ours)
+    )
+    assert half.dtype == torch.float32
+    assert torch.cosine_similarity(half, full, dim=0) > 0.99
+    assert not torch.equal(half, full)
+    assert theirs["metrics"]["kl"] == pytest.approx(ours["metrics"]["kl"], rel=0.05)
+
+
+def test_evaluation_needs_no_strategy(tiny, problems, tmp_path):
+    """It samples the unguided model alone, and leaves nothing behind for training."""
+    rows = to_dataset(problems)
+    settings = {"per_device_eval_batch_size": 4, "num_generations": 4, "use_cpu": True}
+    settings |= {"bf16": False, "report_to": "none", "max_completion_length": 12}
+    student = copied(tiny)
+    trainer = SGPOTrainer(
+        student.model,
+        args=SGPOConfig(str(tmp_path), **settings),
+        train_dataset=rows,
+        eval_dataset=rows.remove_columns("strategy"),
+        processing_class=student.tokenizer,
+    )
+    metrics = trainer.evaluate()
+    assert 0 <= metrics["eval_reward"] <= 1 and metrics["eval_completions/max_length"] <= 12
+    assert not any("p_guide" in name or "alpha" in name for name in metrics)
 
 
 def test_a_model_that_caps_its_logits(tiny, problems, tmp_path):

@@ -50,7 +50,7 @@ def test_what_the_page_concludes_from_the_reckoning(script):
 
 
 def test_the_learning_is_within_the_spread_and_the_page_says_what_the_file_does():
-    results = json.loads((PACKAGE / "results" / "scale-learning.json").read_text())
+    results = json.loads((PACKAGE / "results" / "scale-learning.json").read_text(encoding="utf-8"))
     assert (len(results["ours"]), len(results["trl"]), results["steps"]) == (5, 2, 60)
     for name, told in results["verdict"].items():
         low, high = told["one_more_seed"]
@@ -65,7 +65,7 @@ def test_every_file_of_accelerates_is_in_the_page_and_whole():
     assert {path.name for path in CONFIGS} == set(re.findall(r"^\| `(\w+\.yaml)`", PAGE, re.M))
     kinds = {"gpus": "MULTI_GPU", "fsdp": "FSDP", "zero3": "DEEPSPEED"}
     for path in CONFIGS:
-        settings = yaml.safe_load(path.read_text())
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
         assert settings["distributed_type"] == kinds.get(path.stem, "MULTI_GPU")
         assert {"num_processes", "num_machines", "machine_rank", "mixed_precision"} <= set(settings)
 

@@ -36,7 +36,7 @@ def test_three_steps_with_lora(gsm8k_dir, tokenizer_dir, tmp_path, monkeypatch):
     arguments += ["--micro-batch", 4, "--max-new-tokens", 8, "--learning-rate", 1e-2]
     arguments += ["--gradient-checkpointing", "--checkpoint-every", 2, "--threads", 1]
     assert train.main([str(argument) for argument in [*arguments, "--out", out]]) == 0
-    state = json.loads((out / "checkpoint-3" / "trainer_state.json").read_text())
+    state = json.loads((out / "checkpoint-3" / "trainer_state.json").read_text(encoding="utf-8"))
     rows = [row for row in state["log_history"] if "p_auto" in row]
     assert len(rows) == 3
     assert all(0 < row["p_auto"] < 1 for row in rows) and any(row["kl"] > 0 for row in rows)

@@ -12,6 +12,7 @@ from trl import GRPOTrainer  # noqa: E402
 
 from sgpo_mini.config import Config  # noqa: E402
 from sgpo_mini.scale import SGPOConfig, SGPOTrainer, to_dataset, train, trl_internals  # noqa: E402
+from sgpo_mini.strategies import autonomous_prompt, guided_prompt  # noqa: E402
 from sgpo_mini.student import load_student  # noqa: E402
 
 OURS = "guided_rollouts delta alpha0 gamma alpha_max select_target normalize_target reverse_kl "
@@ -105,11 +106,20 @@ def test_plain_text_prompts_are_refused(tmp_path):
         trainer(tmp_path, to_dataset(problems_of(4)).from_list(rows))
 
 
-def test_a_tokenizer_without_a_chat_template_is_refused(tmp_path):
-    tokenizer = load_student("tiny", device="cpu").tokenizer
-    tokenizer.chat_template = None
-    with pytest.raises(ValueError, match="no chat template"):
-        trainer(tmp_path, processing_class=tokenizer)
+@pytest.mark.parametrize("template", [True, False])
+def test_prompts_are_those_of_our_loop(tmp_path, template):
+    """Through the chat template, and as plain text where the tokenizer has none."""
+    student = load_student("tiny", device="cpu")
+    if not template:
+        student.tokenizer.chat_template = None
+    made = trainer(tmp_path, processing_class=student.tokenizer)
+    problems = problems_of(4)
+    prompts = [autonomous_prompt(p.question) for p in problems]
+    prompts += [guided_prompt(p.question, p.strategy) for p in problems]
+    ours = [student.prompt_ids(p.question) for p in problems]
+    ours += [student.prompt_ids(p.question, p.strategy) for p in problems]
+    assert made._tokenize_prompts(prompts)[0] == ours
+    assert tuple(made.eos_token_ids) == student.stop_ids
 
 
 @pytest.mark.parametrize("name", ["tools", "rollout_func", "environment_factory"])
@@ -139,7 +149,7 @@ def test_trl_is_as_it_was_read():
 
 def test_the_check_of_the_project_installs_the_version_that_was_read():
     check = Path(__file__).parents[2] / ".ci" / "run"
-    assert f'"trl=={trl_internals.READ_FROM}"' in check.read_text()
+    assert f'"trl=={trl_internals.READ_FROM}"' in check.read_text(encoding="utf-8")
 
 
 def test_a_method_that_is_gone_or_renamed_is_named():
@@ -219,7 +229,7 @@ def test_a_refusal_is_one_sentence(command, tmp_path, arguments, told):
 
 
 def test_an_adapter_is_refused_as_a_student(command, tmp_path):
-    (tmp_path / "adapter_config.json").write_text("{}")
+    (tmp_path / "adapter_config.json").write_text("{}", encoding="utf-8")
     status, err = command("--student", tmp_path, "--out", tmp_path / "run")
     assert status == 2 and "LoRA adapter: merge it" in err
 
@@ -227,8 +237,8 @@ def test_an_adapter_is_refused_as_a_student(command, tmp_path):
 def test_a_run_is_not_begun_over_another(command, tmp_path):
     for name in ("checkpoint-2", "checkpoint-10", "checkpoint-12"):
         (tmp_path / name).mkdir()
-    (tmp_path / "checkpoint-10" / "trainer_state.json").write_text("{}")
-    (tmp_path / "checkpoint-2" / "trainer_state.json").write_text("{}")
+    (tmp_path / "checkpoint-10" / "trainer_state.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "checkpoint-2" / "trainer_state.json").write_text("{}", encoding="utf-8")
     status, err = command("--out", tmp_path)
     assert status == 2 and "holds a run" in err and "--resume" in err
     # A checkpoint whose last file is missing was never finished.
@@ -237,7 +247,7 @@ def test_a_run_is_not_begun_over_another(command, tmp_path):
 
 def test_problems_without_strategies_are_refused(command, tmp_path):
     data = tmp_path / "data.jsonl"
-    data.write_text('{"question": "How many?", "answer": "2"}\n' * 8)
+    data.write_text('{"question": "How many?", "answer": "2"}\n' * 8, encoding="utf-8")
     status, err = command("--data", data, "--out", tmp_path / "run")
     assert status == 2 and "8 of 8 problems have no strategy" in err
 
@@ -245,7 +255,7 @@ def test_problems_without_strategies_are_refused(command, tmp_path):
 def test_words_that_the_tiny_student_does_not_know_are_refused(command, tmp_path):
     data = tmp_path / "data.jsonl"
     line = '{"question": "Quasars emit photons?", "answer": "2", "strategy": "Count photons."}\n'
-    data.write_text(line * 8)
+    data.write_text(line * 8, encoding="utf-8")
     status, err = command("--data", data, "--out", tmp_path / "run")
     assert status == 2 and "does not know" in err
 

@@ -1,4 +1,4 @@
-"""The report on a store of strategies."""
+"""The report on a file of strategies."""
 
 import pytest
 
@@ -12,7 +12,7 @@ STORE = {f"s-{number}": SUM if number % 4 else SHARE for number in range(20)}
 PROBLEMS = [Problem(f"s-{number}", f"Question {number}?", "99") for number in range(25)]
 
 
-def test_the_report_tells_counts_lengths_and_reuse():
+def test_the_report_has_counts_lengths_and_reuse():
     report = inspect_strategies(STORE, PROBLEMS)
     assert "Strategies: 20\n" in report
     assert "Problems: 25, of which 20 have a strategy (80.0%)" in report
@@ -59,5 +59,5 @@ def test_without_problems_leaks_are_not_known():
 def test_an_empty_store_and_other_problems_are_refused():
     with pytest.raises(ValueError, match="no strategies to inspect"):
         inspect_strategies({}, PROBLEMS)
-    with pytest.raises(ValueError, match="none of the 1 problems .* like 's-0'.* give"):
+    with pytest.raises(ValueError, match="none of the 1 problems .*such as 's-0'.* give"):
         inspect_strategies(STORE, [Problem("other", "q", "1")])

@@ -1,4 +1,4 @@
-"""Whether strategies help: the two controls, and what the shipped student makes of all of them."""
+"""Whether strategies help: the shipped student with them, without them, and with two controls."""
 
 import random
 
@@ -22,7 +22,7 @@ def tiny():
 
 
 def test_the_true_strategies_help_the_shipped_student_clearly_and_the_controls_do_not(tiny):
-    """4 samples of 80 problems; "sure and wrong" families are outside, as everywhere."""
+    """4 samples of 80 problems; the "sure and wrong" families are left out, as everywhere."""
     fair = [p for p in make_problems("validation") if p.family not in SURE_AND_WRONG]
     chosen = random.Random(0).sample(fair, 80)
     measured = measure_strategies(tiny, chosen, samples=4, max_new_tokens=MAX_NEW_TOKENS)

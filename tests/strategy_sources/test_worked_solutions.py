@@ -126,7 +126,7 @@ def test_the_notes_and_the_needed_equations_are_read(solution, answer, found):
     [
         ("Let x be it.\n3x - 5 = 16\nx = 7", "no equation that can be read"),
         ("Nothing to see.", "no equation"),
-        ("3 - 5 = 16", "no equation"),  # does not come out
+        ("3 - 5 = 16", "no equation"),  # the two sides differ
         ("2 + 3 = 5", "do not lead to its answer"),
         ("<<6//2=3>>3", "no arithmetic"),
         ("<<6/2=x>>3", "does not end in '= NUMBER'"),
@@ -344,7 +344,7 @@ def test_a_solution_without_subquestions_is_refused():
 
 
 @pytest.mark.parametrize("make", [strategy_from_solution, strategy_from_subquestions])
-def test_a_text_that_no_person_wrote_is_refused(make):
+def test_a_text_that_is_far_too_long_is_refused(make):
     with pytest.raises(ValueError, match="more than 5000 characters"):
         make(problem("q", "<<1+1=2>>" * 10_000, "2"))
 

@@ -310,7 +310,7 @@ def test_each_run_is_packed_as_it_finishes_and_no_report_is_made_of_a_part(
     with pytest.raises(KeyboardInterrupt):
         run_comparison(tmp_path, ["sgpo"], student=student)
     assert main(["compare", "--report", str(tmp_path)]) == 2
-    assert "made.json is not there: this is no finished comparison" in capsys.readouterr().err
+    assert "made.json is missing: this is no finished comparison" in capsys.readouterr().err
 
 
 def test_a_packed_run_that_is_missing_or_of_another_world_is_refused(reported, tmp_path):

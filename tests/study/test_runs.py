@@ -22,7 +22,7 @@ from quick_student import DIFFICULTY, HARD, save_quick_student
 
 from sgpo_mini.__main__ import main
 from sgpo_mini.checkpoints import read_rows
-from sgpo_mini.evaluation import confidence_interval, evaluate, transfer_table
+from sgpo_mini.evaluation import confidence_interval, evaluate
 from sgpo_mini.mini_gsm.world import FAMILIES, make_problems
 from sgpo_mini.strategy_sources.controls import CONTROLS
 from sgpo_mini.student import load_student
@@ -38,6 +38,7 @@ from sgpo_mini.study.runs import (
     validation_problems,
 )
 from sgpo_mini.study.tables import accuracy_curve, comparison_rows, family_groups
+from sgpo_mini.study.transfer_table import transfer_table
 from sgpo_mini.training import Config
 
 torch.set_num_threads(1)
@@ -189,6 +190,57 @@ def test_other_splits_or_another_student_are_refused(copied, configs, student):
             compare(configs, (0, 1), copied, SPLITS)
     finally:
         Path(student, "model.safetensors").write_bytes(weights)
+
+
+@pytest.mark.parametrize("part", ["finished", "stopped on the way"])
+def test_a_file_of_the_student_that_changed_is_named(copied, configs, student, part):
+    if part != "finished":
+        for name in ("grpo-1", "sgpo-1"):
+            (copied / name / "evaluated.json").unlink()
+    for name in ("tokenizer_config.json", "config.json"):
+        path = Path(student, name)
+        kept = path.read_bytes()
+        try:
+            path.write_bytes(kept + b" ")
+            with pytest.raises(ValueError, match=rf"settings \(student's {re.escape(name)}\)"):
+                compare(configs, (1,), copied, SPLITS)
+        finally:
+            path.write_bytes(kept)
+
+
+def test_finished_runs_of_a_version_without_digests_are_taken(copied, configs, monkeypatch):
+    for run in copied.iterdir():
+        evaluated = json.loads((run / "evaluated.json").read_bytes())
+        del evaluated["digests"]
+        (run / "evaluated.json").write_text(json.dumps(evaluated), encoding="utf-8")
+    monkeypatch.setattr(subprocess, "Popen", None)  # no process is started
+    compare(configs, (0, 1), copied, SPLITS)
+
+
+@pytest.mark.parametrize("name", ["evaluated.json", "config.json"])
+@pytest.mark.parametrize("content", ["", '{"asked": {"conf'])
+def test_a_cut_file_of_a_run_is_named_with_what_to_do(copied, configs, name, content):
+    if name == "config.json":
+        (copied / "sgpo-1" / "evaluated.json").unlink()
+    (copied / "sgpo-1" / name).write_text(content, encoding="utf-8")
+    told = rf"sgpo-1.{name} is (empty|cut short or damaged): remove .*sgpo-1 and repeat the call"
+    with pytest.raises(ValueError, match=told):
+        compare(configs, (1,), copied, SPLITS)
+
+
+def test_one_comparison_at_a_time_in_a_folder(copied, configs):
+    """The second is refused before it starts a process; the lock goes with the first."""
+    said = []
+
+    def second(folder):
+        try:
+            compare(configs, (0, 1), copied, SPLITS)
+        except ValueError as error:
+            said.append(str(error))
+
+    compare(configs, (0, 1), copied, SPLITS, when_done=second)
+    assert len(said) == 5 and all("another run" in told and "at work" in told for told in said)
+    assert not (copied / "compare.lock").exists()
 
 
 def test_what_is_impossible_is_refused_before_anything_starts(configs, tmp_path):
@@ -445,7 +497,7 @@ def test_the_sure_and_wrong_are_in_no_other_row(answered):
 def test_hard_families_are_those_measured_at_one_in_ten_or_less(student):
     assert DIFFICULTY["share"] == 0.1 and DIFFICULTY["pack"] == 0.11
     assert hard_families(student) == HARD
-    with pytest.raises(ValueError, match="measured.json is not there"):
+    with pytest.raises(ValueError, match="measured.json is missing"):
         hard_families("no/such-student")
 
 
@@ -534,6 +586,6 @@ def test_the_main_job_again_runs_nothing_and_other_steps_are_refused(reported, s
 def test_a_student_without_measurements_is_refused_before_anything_starts(tmp_path, student):
     bare = shutil.copytree(student, tmp_path / "bare")
     (bare / "measured.json").unlink()
-    with pytest.raises(ValueError, match="measured.json is not there"):
+    with pytest.raises(ValueError, match="measured.json is missing"):
         run_and_report(tmp_path / "out", student=str(bare), steps=2)
     assert not (tmp_path / "out").exists()

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from ..problems import Problem
 from .files import MODEL_FILES, sha256
-from .problems import Problem
 
 
 def digests_of_problems(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from tqdm import tqdm
 
-from .student import Student
+from ..student import Student
 
 FAILURES_IN_A_ROW = 5
 

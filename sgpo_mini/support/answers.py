@@ -41,6 +41,7 @@ def plain_characters(text: str) -> str:
     Any space of Unicode's but the ordinary one, an apostrophe or an underscore joins thousands.
     """
     text = re.sub(r"[\t\r\v\f]", " ", text)
+    text = re.sub(r" ?[\u2014\u2015] ?(?=[^\W\d_])", ", ", text)  # "5 — she has": no minus
     text = re.sub(r"[^\n\xa0 -~]", lambda match: _plain(match[0]), text)
     text = re.sub(r"(?<![0-9])\u200b+|\u200b+(?![0-9])", "", text)
     return _GROUPS.sub(lambda match: match[0].replace(match[1], ""), text)
@@ -53,9 +54,8 @@ def _plain(character: str) -> str:
         return str(digit)
     category, form = unicodedata.category(character), unicodedata.decomposition(character)
     properties = f"{category} {unicodedata.name(character, '')}"
-    for what, new in _READ_AS:
-        if re.search(what, properties):
-            return new
+    if found := [new for what, new in _READ_AS if re.search(what, properties)]:
+        return found[0]
     if re.match("<(?:wide|narrow|small|font)>", form) or (category == "Po" and "compat" in form):
         return unicodedata.normalize("NFKC", character)  # "…" too
     if form.startswith("<fraction>"):

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 import torch
 from tqdm import tqdm
 
-from .problems import Problem, Reward
-from .student import Student
+from ..problems import Problem, Reward
+from ..student import Student
 
 LARGEST_REWARD = 1e15  # in size: an advantage squares rewards, in float32
 TRIAL_SECONDS = 60

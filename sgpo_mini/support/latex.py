@@ -1,9 +1,9 @@
 r"""Answers in LaTeX, compared by mathematics: \frac{1}{2} is 0.5. Needs the extra `math`.
 
 A student may well state 9^{9^{9}}, on which math-verify would compute for years, and its own time
-limit works on the main thread alone. So another process, `python -m sgpo_mini.latex`, reads and
-compares: a line of JSON in, a line out. It ends itself when one question takes too long, and when
-its input is closed, so that it doesn't outlive the program that asks.
+limit works on the main thread alone. So another process, `python -m sgpo_mini.support.latex`,
+reads and compares: a line of JSON in, a line out. It ends itself when one question takes too long,
+and when its input is closed, so that it doesn't outlive the program that asks.
 """
 
 import atexit
@@ -16,8 +16,8 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
+from ..problems import Problem
 from .answers import HEDGES, NUMBER_WORDS, last_statement, plain_characters
-from .problems import Problem
 
 MISSING = "LaTeX answers need the package math-verify: pip install math-verify"
 SECONDS = 10  # for an answer to be read and compared; nearly all need less than one
@@ -130,10 +130,10 @@ def _waiting() -> subprocess.Popen | None:
 
 def _start() -> subprocess.Popen:
     """A new process, ready to be asked; ValueError where it can't import math-verify."""
-    home = str(Path(__file__).resolve().parents[1])
+    home = str(Path(__file__).resolve().parents[2])
     paths = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "sgpo_mini.latex"],
+        [sys.executable, "-P", "-m", "sgpo_mini.support.latex"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

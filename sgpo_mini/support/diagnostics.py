@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import Tensor
 from tqdm import tqdm
 
-from .config import Config
+from ..config import Config
 
 LATEST = 5  # steps that are looked at together
 MOST_CUT_OFF = 0.5  # a larger share of completions that were cut off is told
