@@ -29,6 +29,7 @@ from .support.files import (
     flush,
     locked,
     read_json,
+    read_rows,
     saving,
     write_checksums,
     write_folder,
@@ -271,17 +272,6 @@ def put_weights(student: Student, weights: dict[str, Tensor]) -> None:
     """Copy weights into the student; an empty dict changes nothing."""
     for name, parameter in _trainable(student) if weights else ():
         parameter.copy_(weights[name])
-
-
-def read_rows(path: str | Path) -> list[dict]:
-    """The rows of a log, without a last line that was cut short when the run was killed."""
-    rows = []
-    for line in Path(path).read_bytes().split(b"\n"):  # a completion may hold other separators
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
-    return rows
 
 
 def _moments_of(name: str, moments: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -106,7 +106,9 @@ def evaluate(
             f"{temperature} and {top_p}"
         )
     if not right_reward > 0:
-        raise ValueError(f"right_reward must be above 0 (what cut-off earns), not {right_reward}")
+        raise ValueError(
+            f"right_reward must be above 0, not {right_reward}: a cut-off completion earns 0"
+        )
     if temperature == 0 and samples > 1:
         raise ValueError("several samples per problem need a temperature above 0")
     if guided and (without := [p.id for p in problems if not p.strategy.strip()]):

@@ -802,7 +802,7 @@ def test_two_runs_in_one_folder_the_second_is_refused_and_the_first_goes_on(pret
         return even_reward(completion, given)
 
     run(copy_of(pretrained), config(out=str(tmp_path)), reward=reward)
-    assert re.match(r"another run \(process \d+\) is at work on .*: wait for its end", said[0])
+    assert re.match(r"another run \(process \d+\) is using .*: wait until it ends", said[0])
     rows = read_rows(tmp_path / "metrics.jsonl")
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
     assert not (tmp_path / checkpoints.LOCK).exists()

@@ -150,7 +150,7 @@ def test_a_prompt_and_its_completion_may_fill_the_window_and_no_more(guided):
     assert str(refusal.value) == (
         f"the student's context window is {window - 1} tokens, and problem 'p3' needs {window}: a "
         f"{kind} of {window - 16} and max_new_tokens=16; 2 of 10 problems don't fit: lower "
-        "max_new_tokens (--max-new-tokens) to 15 or less, or take a student with a longer window"
+        "max_new_tokens (--max-new-tokens) to 15 or less, or use a student with a longer window"
     )
 
 
@@ -319,7 +319,7 @@ NO_NUMBERS = [
 
 @pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: type(value).__name__)
 def test_nothing_else_is(value):
-    with pytest.raises(RewardError, match=r"reward of problem 'p7' is .*, and not a finite number"):
+    with pytest.raises(RewardError, match=r"reward of problem 'p7' is .*, not a finite number"):
         reward_of(lambda text, told: value, "", problem(7))
 
 
@@ -387,8 +387,8 @@ def test_gold_answers_that_can_not_be_read_are_counted_and_named():
         train(copy_of(pretrained_student()), given, config(steps=1))
     assert str(refusal.value) == (
         "the reward of problem 'p1' raised ValueError: the gold answer 'many' can't be read as one "
-        "number; correct it (5 of 10 problems fail): mend the reward or the problem; a reward is a "
-        "finite number for every completion of every problem"
+        "number; correct it (5 of 10 problems fail): fix the reward or the problem; a reward must "
+        "be a finite number for every completion of every problem"
     )
 
 
@@ -440,7 +440,7 @@ def test_a_slow_reward_is_tried_for_a_limited_time_and_that_is_told(monkeypatch,
 
     try_reward(reward, problems(200))
     assert 1 < len(calls) < 10
-    told = f"sgpo_mini: the reward is slow: tried on {len(calls)} of 200 problems alone\n"
+    told = f"sgpo_mini: the reward is slow: tried on only {len(calls)} of 200 problems\n"
     assert told in capsys.readouterr().err
 
 

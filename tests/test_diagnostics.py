@@ -61,7 +61,7 @@ def test_where_everything_is_cut_off_the_first_step_tells_it_and_no_other_does(
     assert sentence == (
         f"sgpo_mini: up to step 1, 100% of the {groups}completions were cut off at "
         f"max_new_tokens=4 and earned 0, and {silent} of 1 steps had nothing to learn: raise it "
-        "(--max-new-tokens), or take a student that ends its answers"
+        "(--max-new-tokens), or use a student that ends its answers"
     )
 
 
@@ -118,13 +118,13 @@ def test_five_steps_without_a_signal_are_told_with_what_to_change(told):
     after(5, [0.0, 0.0], cut_off=0.1, learnt=False)
     assert told() == [
         "sgpo_mini: up to step 5, 5 of 5 steps had nothing to learn: every group's rewards are all "
-        "equal and nothing is distilled (mean reward 0; 10% of the completions were cut off): take "
+        "equal and nothing is distilled (mean reward 0; 10% of the completions were cut off): use "
         "easier problems, a student that was warmed up on solutions, larger groups or a higher "
         "temperature"
     ]
     after(5, [1.0, 1.0], learnt=False, method="grpo")
     (sentence,) = told()
-    assert "equal (mean reward 1; 0%" in sentence and "take harder problems, or end" in sentence
+    assert "equal (mean reward 1; 0%" in sentence and "use harder problems, or stop" in sentence
     after(5, [0.0, 0.0], learnt=False, autonomous_grpo=False)
     assert "had nothing to learn: nothing is distilled (mean" in told()[0]
     after(4, learnt=False)
@@ -200,9 +200,9 @@ def test_where_nothing_counts_as_right_though_rewards_are_given_that_is_told(
     train(student, problems(), config(), reward=reward)
     (sentence,) = told()
     assert sentence == (
-        f"sgpo_mini: up to step 4, no completion of 4 steps counted as right though rewards went "
-        f"up to {highest}, so p_guide stays 0 and SGPO distils nothing: a reward of at least "
-        "right_reward=1 is right, set it in Config to what your reward gives a right completion"
+        f"sgpo_mini: up to step 4, no completion of 4 steps counted as right although rewards "
+        f"reached {highest}, so p_guide stays 0 and SGPO distils nothing: a completion is right "
+        "from right_reward=1; set it to what your reward gives a right completion"
     )
 
 
@@ -248,7 +248,7 @@ def test_an_evaluation_tells_while_it_goes_on_and_once(student, told, monkeypatc
     assert result.cut_off == 1.0 and result.accuracy == 0.0
     assert told() == [
         "sgpo_mini: unguided evaluation: 100% of 10 completions were cut off at max_new_tokens=4 "
-        "and count as wrong: raise it (--max-new-tokens), or take a student that ends its answers"
+        "and count as wrong: raise it (--max-new-tokens), or use a student that ends its answers"
     ]
     many = {"samples": 4, "temperature": 1.0, "max_new_tokens": 4, "batch_size": 4}
     told_before.clear()
@@ -260,8 +260,8 @@ def test_an_evaluation_in_which_no_reward_is_high_enough_says_so(student, told):
     asked = {"samples": 4, "temperature": 1.0, "max_new_tokens": 40}
     half = evaluate(student, problems(), reward=lambda t, q: even_reward(t, q) / 2, **asked)
     assert half.accuracy == 0 and told() == [
-        "sgpo_mini: unguided evaluation: no completion counted as right though rewards went up to "
-        "0.5: a reward of at least right_reward=1 is right"
+        "sgpo_mini: unguided evaluation: no completion counted as right although rewards reached "
+        "0.5: a completion is right from right_reward=1"
     ]
     asked |= {"reward": lambda t, q: even_reward(t, q) / 2, "right_reward": 0.5}
     assert evaluate(student, problems(), **asked).accuracy > 0

@@ -211,7 +211,7 @@ def holder(tmp_path):
 
 def test_a_lock_names_its_holder_and_a_killed_one_holds_up_nobody(holder, tmp_path):
     lock = tmp_path / "run.lock"
-    told = rf"another run \(process {holder.pid}\) is at work on the run: wait for its end, or give"
+    told = rf"another run \(process {holder.pid}\) is using the run: wait until it ends, or give"
     for _ in range(2):  # asking spoils nothing
         with pytest.raises(ValueError, match=told if os.name != "nt" else "another run"):
             with locked(lock, "the run"):
@@ -299,7 +299,9 @@ def test_a_text_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    told = r"report.md can't be written \(No space left on device\); what was saved before is whole"
+    told = (
+        r"report.md can't be written \(No space left on device\); what was saved before is intact"
+    )
     with pytest.raises(OSError, match=told):
         write_whole(path, "β")
     assert path.read_bytes() == "α\n".encode() and [p.name for p in tmp_path.iterdir()] == [

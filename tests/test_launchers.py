@@ -73,7 +73,7 @@ def test_the_command_line_refuses_before_anything_is_written(launched, run, word
     out = tmp_path / "out"
     status, _, err = run(word, "--out", out)
     assert status == 2 and not out.exists()
-    assert err.startswith("sgpo_mini: this program works in one process") and err.count("\n") == 1
+    assert err.startswith("sgpo_mini: this program runs in one process") and err.count("\n") == 1
     assert "WORLD_SIZE=2" in err and "--out" in err
 
 

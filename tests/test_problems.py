@@ -565,8 +565,8 @@ def test_a_json_file_may_hold_lines_and_empty_ids_are_numbered_by_row(tmp_path):
     ("name", "content", "message"),
     [
         ("x.csv", 'question,answer\nq,5\n"r,6\n', "x.csv can't be read after line 2"),
-        ("x.csv", "question,answer\nq,5\nHow many, then?,6\n", "row 2 has not as many fields as"),
-        ("x.csv", "question,answer\nq\n", "row 1 has not as many fields as"),
+        ("x.csv", "question,answer\nq,5\nHow many, then?,6\n", "row 2 doesn't have as many fields"),
+        ("x.csv", "question,answer\nq\n", "row 1 doesn't have as many fields as"),
         ("x.csv", "question;answer\nq;5\n", r"no field 'question' \(it has question;answer\)"),
         ("x.csv", "question,answer\nq,\n", "row 1: 'answer' is blank"),
         ("x.csv", "question,answer\n", "x.csv holds no problems"),

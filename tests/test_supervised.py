@@ -446,7 +446,7 @@ def test_two_runs_in_one_folder_are_refused(monkeypatch, tmp_path, kind):
     def second(*arguments):
         if not said:
             said.append("")
-            with pytest.raises(ValueError, match="another run .*is at work on"):
+            with pytest.raises(ValueError, match="another run .*is using"):
                 start(kind, tmp_path / "run", resume=True)
         return real(*arguments)
 

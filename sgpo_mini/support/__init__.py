@@ -1,6 +1,6 @@
-"""What the method stands on: reading what users bring, and refusing in words what can't work.
+"""Support for the method: reading and writing files, and checks with clear error messages.
 
-Answers, records and files are read and written here; a model, a reward or a launcher is checked
-before a run, and a run is watched and kept. A reader who wants the method can skip this folder. It
-belongs to the core: the files beside it need it, and it imports no wing.
+These modules read answers, records and files, check models, rewards and launchers before a run, and
+monitor and save the run. To understand the method you can skip this folder. It belongs to the core:
+the files one level up import it, and it imports no wing.
 """

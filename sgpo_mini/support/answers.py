@@ -2,21 +2,20 @@
 
 What counts as an answer. An answer must be *stated*: after `####`, in a closed `\\boxed{}`, in
 `<answer>` tags, after `A:` at the start of a line, after "answer:" or "the answer is". The last
-statement in the text decides, even when no number can be read from it. A number that is merely
-mentioned is a step, not an answer: of the 5,276 recorded GSM8K outputs that the tests compare with,
-all 11 without a statement are wrong, and 10 of them are cut short. Without any statement
-two weak forms are still read: the only bold number in the last line, and a text that is one line
-starting with its only number ("72", "12 apples.").
+statement decides, even if no number can be read from it. A number that is only mentioned is an
+intermediate step: of the 5,276 recorded GSM8K outputs in the tests, all 11 without a statement are
+wrong, and 10 of them are cut off. Without a statement we still accept two weak forms: the only bold
+number in the last line, and a one-line text that starts with its only number ("72", "12 apples.").
 
-Where a completion ends. Some models go on after their answer with a question of their own making
+Where a completion ends. Some models continue after their answer with a question of their own
 ("Human: ...", "Question: ...", a token of a chat template). The first such new turn after an answer
 ends the completion, and the last statement before it decides.
 
-What counts as a number. A statement has to name exactly one, and nothing beside it may make it a
-part of another value: "5 or 6", "3, 4", "5 hours 30 minutes", "5 and a half", "5+3", "10:30",
-"2\\pi", "1e3", "5k" name none, while "5 + 3 = 8" names 8 and "5 million" 5000000. The digits,
-separators, minus signs and slashes of all of Unicode are read as what they are: "57’500" is 57500,
-"3⁄4" is 3/4, "−5" and "negative 5" are -5. Other words and percent signs are units and are dropped.
+What counts as a number. A statement must name exactly one, and nothing next to it may make it part
+of another value: "5 or 6", "3, 4", "5 hours 30 minutes", "5 and a half", "5+3", "10:30",
+"2\\pi", "1e3", "5k" name none, while "5 + 3 = 8" names 8 and "5 million" 5000000. Unicode's
+digits, separators, minus signs and slashes work like the ASCII ones: "57’500" is 57500, "3⁄4" is
+3/4, "−5" and "negative 5" are -5. Other words and percent signs are units and are dropped.
 """
 
 import re
@@ -24,21 +23,21 @@ import unicodedata
 from fractions import Fraction
 from functools import lru_cache
 
-# Every pattern runs in linear time on hostile text: spaces are collapsed before they are used,
-# what repeats is atomic, possessive or bounded, and only the last statement is looked into.
+# Every pattern runs in linear time on hostile text: we collapse spaces first, repetitions are
+# atomic, possessive or bounded, and we read only the last statement.
 
 
 # Characters
 
-_GROUPS = re.compile(  # thousands; an ordinary space joins nothing: "1 234" may be two numbers
+_GROUPS = re.compile(  # thousands; not with an ordinary space: "1 234" may be two numbers
     r"(?<![0-9.,'_\xa0])[0-9]{1,3}([\xa0'_])[0-9]{3}(?:\1[0-9]{3})*+(?![0-9]|[\xa0'_,][0-9])"
 )
 
 
 def plain_characters(text: str) -> str:
-    """The text with all that numbers are written with in ASCII, and with thousands joined.
+    """The text with the characters of numbers in ASCII, and with thousands joined.
 
-    Any space of Unicode's but the ordinary one, an apostrophe or an underscore joins thousands.
+    An apostrophe, an underscore or any Unicode space except the ordinary one joins thousands.
     """
     text = re.sub(r"[\t\r\v\f]", " ", text)
     text = re.sub(r" ?[\u2014\u2015] ?(?=[^\W\d_])", ", ", text)  # "5 — she has": no minus
@@ -49,7 +48,7 @@ def plain_characters(text: str) -> str:
 
 @lru_cache(maxsize=10_000)
 def _plain(character: str) -> str:
-    """What a character outside ASCII is in a number; one that belongs to none stays as it is."""
+    """The ASCII form of a non-ASCII character in a number; other characters stay unchanged."""
     if (digit := unicodedata.decimal(character, None)) is not None:
         return str(digit)
     category, form = unicodedata.category(character), unicodedata.decomposition(character)
@@ -66,7 +65,7 @@ def _plain(character: str) -> str:
 _READ_AS = (  # by category and name
     (r"^Zs", "\xa0"),
     (r"^Z[lp]", "\n"),
-    (r"^C[cf]", "\u200b"),  # nobody sees it
+    (r"^C[cf]", "\u200b"),  # invisible
     (r"^Sc", "$"),
     (r"^Pd| MINUS SIGN$", "-"),
     (r"(?<!REVERSE )(?:SOLIDUS|SLASH)$", "/"),
@@ -84,7 +83,7 @@ _REWRITES = [
         (r"\\approx(?![a-z])|(?<![0-9])(?<![0-9] )[-=]>", "="),  # "=> 5", but not "5 => 6"
         (r"\^ ?(?:\\circ|\{ ?\\circ ?\})|\\(?:text|math|mbox|left|right|display)[a-z]*|\\!", ""),
         (r"\\%", "%"),
-        (r"(?<=[0-9])!(?= ?\})", "^"),  # in a box it is no exclamation
+        (r"(?<=[0-9])!(?= ?\})", "^"),  # a factorial: a box holds no exclamation
         (r"\{,\}", ","),
         (r"\\[,:; ]", "\xa0"),  # LaTeX's thin spaces
         (r"\*\*|__|[`~]|\\?\$|\\[()\[\]]|\\quad", " "),
@@ -96,7 +95,7 @@ _MINUS_WORD = re.compile(r"\b(?i:negative|minus) (?=\.?[0-9])")
 
 
 def _without_markup(text: str) -> str:
-    """A text of plain characters without Markdown, LaTeX and notes, each space a single one."""
+    """The text in plain characters, without Markdown, LaTeX and notes, with single spaces."""
     for pattern, new in _REWRITES:
         text = pattern.sub(new, text)
     return _MINUS_WORD.sub("-", re.sub(r"[ \xa0]+", " ", plain_characters(text)))
@@ -109,7 +108,7 @@ HEDGES = re.compile(rf"(?i:{_HEDGE},? )*+")
 
 
 def _marks(may_follow: str) -> re.Pattern[str]:
-    """The marks of a statement; after a mere "answer is", without a colon, that has to follow."""
+    """The marks of a statement; `may_follow` must follow an "answer is" without a colon."""
     return re.compile(
         r"(?P<box>\\f?boxed ?\{)|(?P<tag><answer>)"
         r"|(?:(?<!\#)\#{4}(?!\#)|^[ >#-]*+A ?:"
@@ -132,9 +131,9 @@ _NEW_TURN = re.compile(
 
 
 def last_statement(text: str, latex: bool = False) -> str | None:
-    """What the last mark before a new turn states: None without a mark, empty if it never closes.
+    """The text after the last mark before a new turn; None without a mark, "" if it never closes.
 
-    `text` has no runs of spaces. With `latex` a formula may follow "the answer is", too.
+    `text` must have single spaces. With `latex`, a formula may also follow "the answer is".
     """
     marks = list((_LATEX_MARK if latex else _MARK).finditer(text))
     if not marks:
@@ -153,7 +152,7 @@ def last_statement(text: str, latex: bool = False) -> str | None:
 
 
 def until_brace_closes(text: str) -> str:
-    """What stands before the brace that closes an opened one; nothing when it never closes."""
+    """The text before the brace that closes an open one; empty if none does."""
     depth = 1
     for brace in re.finditer(r"[{}]", text):
         depth += 1 if brace[0] == "{" else -1
@@ -171,20 +170,20 @@ _NUMBER = re.compile(
     rf"|(?P<whole>{_WHOLE})(?:\.(?P<decimals>[0-9]*+))?|\.(?P<only_decimals>[0-9]++))"
     rf"(?P<scale>(?: ?(?i:{'|'.join(_SCALES)})\b(?!-))*+)"
 )
-_MAX_CHARACTERS = 1000  # of a number: no answer is longer, and Python reads at most 4,300 digits
+_MAX_CHARACTERS = 1000  # of a number: no answer is longer, and Python parses at most 4,300 digits
 NUMBER_WORDS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
     "sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety "
     "tens hundreds? thousands? [mb]illions? trillions? milli(?:on|ard)[a-z]+ half halves thirds "
     "(?:four|fif|six|seven|eigh|nin|ten|hundred|thousand)ths (?:lakh|crore)s? pi plus minus"
 ).replace(" ", "|")
-# Beside a number, any of these may make it a part of another value. ² stands for what has a
-# numeric value, ± for a mathematical sign or letter, \u0301 for a mark on the character before it.
+# Next to a number, any of these may make it part of another value. `_kind` puts ² for characters
+# with a numeric value, ± for mathematical signs and letters, \u0301 for combining marks.
 _CHANGES_IT = re.compile(
     rf"[0-9²±\u200b\\_+^<=>|]| [-*/] |\b(?i:{NUMBER_WORDS})\b(?!-[a-z])|\b(?:and|or) an?\b"
     r"|\bquarters? of\b|\b[xyznXYZ]\b"
 )
-_CONTINUES = re.compile(  # the same, directly after it
+_CONTINUES = re.compile(  # the same, directly after a number
     r"[\u0301xX(]|[a-ceinBGT](?![A-Za-z])| ?(?:[kKM]|bn|mn|mln|mio|[mb]il)\b"
     r"| ?(?:squared|cubed|factorial)\b| ?[-/*](?![a-z]{2})| or (?:more|less|fewer)\b"
 )
@@ -199,7 +198,7 @@ _UNKNOWN = re.compile(  # "2x", "x + 3", but not "2 x 3"
 
 
 def _read(statement: str) -> str | None:
-    """The one number that a statement names, in canonical form."""
+    """The one number that a statement names, in canonical form; None if there isn't exactly one."""
     statement = re.sub(r"[{}]", "", statement).strip(" \n=:\"'([")
     statement = re.sub(r"[^\x00-\x7f]", lambda match: _kind(match[0]), _END.split(statement, 1)[0])
     number = _one_number(statement, HEDGES.match(statement).end())
@@ -215,7 +214,7 @@ def _read(statement: str) -> str | None:
 
 
 def _one_number(text: str, start: int) -> re.Match[str] | None:
-    """The number at `start`, if nothing after it may make it a part of another value."""
+    """The number at `start`, if nothing after it may make it part of another value."""
     number = _NUMBER.match(text, start)
     if number is None or _CONTINUES.match(text, number.end()):
         return None
@@ -226,7 +225,7 @@ def _one_number(text: str, start: int) -> re.Match[str] | None:
 
 
 def _several(sides: list[str]) -> bool:
-    """Whether the sides before the last "=" are more than one chain that leads to one value."""
+    """Whether the sides before the last "=" are more than a single chain to one value."""
     if re.search(r"[0-9][^=]*(?:\bor\b|;)|[0-9] \([^)]*$", "=".join(sides)):
         return True
     if any(re.search(r"[(;]|, |\b(?:and|or)\b", side) for side in sides[1:]):
@@ -237,7 +236,7 @@ def _several(sides: list[str]) -> bool:
 
 @lru_cache(maxsize=10_000)
 def _kind(character: str) -> str:
-    """What stands for a character outside ASCII where a number is read; see _CHANGES_IT."""
+    """The placeholder of a non-ASCII character for _CHANGES_IT and _CONTINUES."""
     category = unicodedata.category(character)
     if unicodedata.numeric(character, None) is not None:
         return "²"
@@ -270,11 +269,11 @@ def _canonical(number: re.Match[str]) -> str | None:
 
 
 def extract_answer(text: str) -> str | None:
-    """The last stated number in canonical form, or None when there is none.
+    """The last stated number in canonical form, or None if there is none.
 
-    Canonical: no sign for plus, no commas, no idle zeros, decimals as decimals ("1,234.50" ->
-    "1234.5"), fractions and mixed numbers as a fraction in lowest terms ("1 3/4" -> "7/4").
-    The module's text says what counts as stated, as one number, and where a completion ends.
+    Canonical: no plus sign, no commas, no redundant zeros, decimals as decimals ("1,234.50" ->
+    "1234.5"), fractions and mixed numbers as a fraction in lowest terms ("1 3/4" -> "7/4"). The
+    module docstring says which statements and numbers count, and where a completion ends.
     """
     text = plain_characters(text)
     turn = _NEW_TURN.search(text)
@@ -288,7 +287,7 @@ def extract_answer(text: str) -> str | None:
 
 
 def _unstated(text: str, plain: str) -> str | None:
-    """The number of a text without a statement: bold in its last line, or alone in its one line."""
+    """The number of a text without a statement: bold in its last line, or alone in one line."""
     last_line = text.rstrip().rpartition("\n")[2]
     bold = [  # not the "2." of a numbered step
         match
@@ -305,9 +304,9 @@ def _unstated(text: str, plain: str) -> str | None:
 
 
 def gold_answer(text: str) -> str | None:
-    """A gold answer in canonical form, stated or bare; None where it is not one number.
+    """A gold answer in canonical form, stated or bare; None if it isn't exactly one number.
 
-    Stated as in a completion ("... #### 27"), bare as a whole line ("27", "$27", "m = 27", "(27)").
+    Stated as in a completion ("... #### 27"), or bare as one line ("27", "$27", "m = 27", "(27)").
     """
     plain = _without_markup(plain_characters(text)).strip()
     stated = last_statement(plain)
@@ -320,8 +319,8 @@ def gold_answer(text: str) -> str | None:
 def is_correct(completion: str, answer: str) -> bool:
     """Whether the completion's stated answer equals the gold answer as an exact rational.
 
-    A percent sign is dropped, never divided by 100; a completion without an answer is wrong.
-    Raises ValueError when the gold answer can't be read.
+    Percent signs are dropped, not divided by 100. A completion without an answer is wrong. Raises
+    ValueError if the gold answer can't be read.
     """
     gold = gold_answer(answer)
     if gold is None:

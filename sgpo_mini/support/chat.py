@@ -1,9 +1,9 @@
-"""What a tokenizer makes of chat messages: the template and its settings, and where a turn ends.
+"""Chat messages as tokens: the chat template, its settings, and the token that ends a turn.
 
-A chat template is a program that comes with the tokenizer. What it writes depends on its settings
-(`enable_thinking`) and on the clock, so both are fixed when a student is loaded, and the tokenizer
-carries them from then on, into every folder that it is saved to. Which token ends a turn is found
-by looking at what the template writes after an assistant's message.
+A chat template is a program that comes with the tokenizer. Its output depends on its settings
+(`enable_thinking`) and on the clock. We fix both when a student is loaded; the tokenizer stores
+them and saves them with itself. To find the token that ends a turn, we look at the template's
+output after an assistant's message.
 """
 
 import inspect
@@ -17,32 +17,32 @@ from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 Messages = Sequence[dict]  # {"role": ..., "content": ...}
 
-# The day at which the clock of a template stands: Llama 3's templates fall back on it themselves.
+# The fixed date that templates see; Llama 3's templates use it as their own fallback.
 PROMPT_DATE = "26 Jul 2024"
 _DATE_FORM = "%d %b %Y"
-_CLOCK = "strftime_now"  # the function by which transformers lets a template ask for the time
+_CLOCK = "strftime_now"  # the function through which templates read the time in transformers
 _DIRECTIVES = [f"%{letter}" for letter in "aAwdbBmyYHIpMSfzZjUWcxX"]
 
-# Texts that no template writes by itself.
+# Texts that no template contains.
 _QUESTION, _REPLY, _NEXT = "Firstquestion", "Onereply", "Nextquestion"
 
 
 def template_settings(tokenizer: PreTrainedTokenizerBase) -> dict:
-    """What the chat template is given beside the messages."""
+    """The settings that the chat template gets besides the messages."""
     return tokenizer.init_kwargs.get("chat_template_kwargs") or {}
 
 
 def set_template(tokenizer: PreTrainedTokenizerBase, given: Mapping | None = None) -> None:
-    """Give the chat template its settings; those that the tokenizer was saved with stay.
+    """Add settings for the chat template to those that the tokenizer was saved with.
 
-    A template that reads the clock gets `date_string`, the day at which its clock stands from then
-    on. Raises ValueError where the template has no such setting, or can't write our prompts.
+    A template that reads the clock gets `date_string`, the fixed date that it will see. Raises
+    ValueError if the template doesn't have a given setting or can't write our prompts.
     """
     if given is not None and not isinstance(given, Mapping):
         raise ValueError(f"chat_template_kwargs must be a dict, not {given!r}")
     if not tokenizer.chat_template:
         if given:
-            raise ValueError("its tokenizer has no chat template, so no chat_template_kwargs")
+            raise ValueError("its tokenizer has no chat template: omit chat_template_kwargs")
         return
     template = tokenizer.get_chat_template()
     settings = template_settings(tokenizer) | dict(given or {})
@@ -56,19 +56,19 @@ def set_template(tokenizer: PreTrainedTokenizerBase, given: Mapping | None = Non
     try:
         settings = json.loads(json.dumps(settings, allow_nan=False))  # as they will be saved
     except (TypeError, ValueError) as error:
-        raise ValueError(f"chat_template_kwargs must be what JSON can hold ({error})") from None
+        raise ValueError(f"chat_template_kwargs must be valid as JSON ({error})") from None
     if settings:
         tokenizer.init_kwargs["chat_template_kwargs"] = settings
     try:
         written = render(tokenizer, [{"role": "user", "content": _QUESTION}])
-    except Exception as error:  # the template is a program of someone else's
-        raise ValueError(f"its chat template takes no message of a user alone ({error})") from error
+    except Exception as error:  # a template is third-party code: any error
+        raise ValueError(f"its chat template can't write a user message alone ({error})") from error
     if _QUESTION not in written:
         raise ValueError("its chat template leaves out the text of a user's message")
 
 
 def render(tokenizer: PreTrainedTokenizerBase, messages: Messages, *, ask: bool = True) -> str:
-    """The messages through the chat template; `ask` opens the assistant's turn."""
+    """The messages as written by the chat template; `ask` opens the assistant's turn."""
     settings = template_settings(tokenizer)
     template = tokenizer.get_chat_template()
     if _CLOCK in template:
@@ -81,13 +81,13 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Messages, *, ask: bool 
 def message_ids(
     tokenizer: PreTrainedTokenizerBase, messages: Messages, plain_ending: str
 ) -> list[int]:
-    """Token ids of a prompt: through the chat template, else as plain text with `plain_ending`."""
+    """Token ids of a prompt: by the chat template, else as plain text plus `plain_ending`."""
     if tokenizer.chat_template:
         return tokenizer(render(tokenizer, messages), add_special_tokens=False)["input_ids"]
     text = "\n\n".join(message["content"] for message in messages) + plain_ending
     ids = tokenizer(text)["input_ids"]
     plain = tokenizer(text, add_special_tokens=False)["input_ids"]
-    # A tokenizer may add an end token too; the prompt ends with its text.
+    # Some tokenizers append an end token, which a prompt must not have.
     ends = range(len(plain), len(ids))
     return ids[: next((end for end in ends if ids[end - len(plain) : end] == plain), len(ids))]
 
@@ -95,11 +95,11 @@ def message_ids(
 def stop_and_pad(
     tokenizer: PreTrainedTokenizerBase, configs: Sequence[PreTrainedConfig]
 ) -> tuple[tuple[int, ...], int]:
-    """(stop token ids, pad id): first the one that ends a turn in the chat template, then others.
+    """(stop token ids, pad id); the token that ends a turn in the chat template comes first.
 
-    The others are the tokenizer's end token, those that the model's `configs` name and, last, the
-    token that opens the next turn where the template has none that ends one. Raises ValueError
-    where there is none at all.
+    Then the tokenizer's end token and those that the model's `configs` name. If the template has no
+    token that ends a turn, the one that opens the next turn comes last. Raises ValueError if there
+    is no stop token at all.
     """
     closing, opening = _turn_ends(tokenizer)
     ids = [closing, tokenizer.eos_token_id]
@@ -116,10 +116,10 @@ def stop_and_pad(
 def refuse_larger_than_embedding(
     tokenizer: PreTrainedTokenizerBase, rows: int, used: Sequence[int]
 ) -> None:
-    """Raise ValueError if a prompt may hold a token whose id the embedding's `rows` do not reach.
+    """Raise ValueError if a prompt may contain a token beyond the embedding's `rows`.
 
-    A special token that is neither `used` nor in the template is let pass: Gemma 3's smallest model
-    lacks the one for images. A text that holds it is refused by `refuse_unknown_words`.
+    We allow special tokens that are neither `used` nor in the template: Gemma 3's smallest model
+    lacks the one for images. `refuse_unknown_words` refuses texts that contain them.
     """
     named = {*used, tokenizer.bos_token_id, tokenizer.eos_token_id}
     template = tokenizer.get_chat_template() if tokenizer.chat_template else ""
@@ -133,17 +133,17 @@ def refuse_larger_than_embedding(
     if beyond:
         raise ValueError(
             f"its tokenizer is larger than the model's embedding of {rows} rows: {len(beyond)} "
-            f"tokens, such as {beyond[0]!r}, have none; give the tokenizer that belongs to the "
+            f"tokens, such as {beyond[0]!r}, have no row; use the tokenizer that belongs to the "
             "model, or save the model after resize_token_embeddings"
         )
 
 
 def _turn_ends(tokenizer: PreTrainedTokenizerBase) -> tuple[int | None, int | None]:
-    """The token that the template writes after an assistant's message: (it ends, it opens) a turn.
+    """The template's token after an assistant's message: (ends the turn, opens the next turn).
 
-    The end of the conversation shows it best: between two turns gpt-oss writes another token, which
-    also ends its thoughts. Some templates end a turn only when another follows, and some never do.
-    Then the next turn's first token is what the model goes on with: it stops too, but is no end.
+    We look at the end of the conversation first, because gpt-oss writes another token between
+    turns, which also ends its reasoning. Some templates end a turn only if another follows, and
+    some never do. The model then writes the first token of the next turn, so it stops there.
     """
     if not tokenizer.chat_template:
         return None, None
@@ -156,7 +156,7 @@ def _turn_ends(tokenizer: PreTrainedTokenizerBase) -> tuple[int | None, int | No
     _, found, after = written.rpartition(_REPLY)
     if not found or not (marks := _marks(tokenizer, after.partition(_NEXT)[0])):
         return None, None
-    # Where the first question stands, one more turn has been opened than ended.
+    # Before the first question, one more turn was opened than ended.
     before = _marks(tokenizer, written.partition(_QUESTION)[0])
     often = before.count(marks[0])
     ends = often == 0 or often < max(map(before.count, marks))
@@ -166,14 +166,14 @@ def _turn_ends(tokenizer: PreTrainedTokenizerBase) -> tuple[int | None, int | No
 def _try_render(tokenizer: PreTrainedTokenizerBase, messages: Messages) -> str:
     try:
         return render(tokenizer, messages, ask=False)
-    except Exception:  # a template may refuse such a conversation
+    except Exception:  # some templates refuse such a conversation
         return ""
 
 
 def _marks(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """The tokens of a text that mark its parts: special ones, and added ones such as <|im_end|>.
+    """The tokens that delimit parts of a text: special ones, and added ones such as <|im_end|>.
 
-    Words, numbers and blanks can be added tokens too, and are no marks.
+    Words, numbers and whitespace can be added tokens too, but they delimit nothing.
     """
     marks = set(tokenizer.all_special_ids) - ({tokenizer.unk_token_id} - {tokenizer.eos_token_id})
     for index, token in tokenizer.added_tokens_decoder.items():
@@ -184,15 +184,15 @@ def _marks(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 @lru_cache
 def _standing_clock(date: str) -> str:
-    """Jinja that puts a clock which stands at a day in the place of the template's own.
+    """Jinja code that replaces the template's clock by a fixed date.
 
-    Recent transformers hand no function to a template, so that it can't be passed as a setting.
+    Recent versions of transformers pass no functions to a template, so a setting can't do this.
     """
     try:
         day = datetime.strptime(date, _DATE_FORM)
     except (TypeError, ValueError):
         raise ValueError(
-            f"date_string must be a day such as {PROMPT_DATE!r}, not {date!r}"
+            f"date_string must be a date such as {PROMPT_DATE!r}, not {date!r}"
         ) from None
     values = {"%-d": str(day.day), "%-m": str(day.month), "%F": f"{day:%Y-%m-%d}"}
     values |= {"%T": f"{day:%H:%M:%S}", "%R": f"{day:%H:%M}"}

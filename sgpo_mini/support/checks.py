@@ -1,8 +1,8 @@
-"""What is refused before any work: texts beyond the context window, a reward that does not work.
+"""Checks before a run: do all texts fit the context window, and does the reward work?
 
-A model with learned positions ends in an IndexError beyond its window; one with rotary positions
-goes on and writes nonsense. A reward that fails on one problem would end the run when that problem
-is drawn. Both can be known before anything starts.
+Beyond its window, a model with learned positions raises IndexError, and one with rotary positions
+writes nonsense. A reward that fails on one problem would stop the run when that problem is drawn.
+We check both before the run starts.
 """
 
 import math
@@ -19,15 +19,15 @@ from tqdm import tqdm
 from ..problems import Problem, Reward
 from ..student import Student
 
-LARGEST_REWARD = 1e15  # in size: an advantage squares rewards, in float32
+LARGEST_REWARD = 1e15  # in absolute value: advantages square rewards in float32
 TRIAL_SECONDS = 60
 
 
 def context_window(student: Student) -> int | None:
-    """How many tokens the model was made to read, its own included; None where it names no limit.
+    """The model's limit for prompt plus completion, in tokens; None if it names no limit.
 
-    A sliding window is no limit. Rotary positions that are stretched by a factor reach further than
-    `max_position_embeddings` says; where a model names both, the longer one is meant.
+    A sliding window is not a limit. Scaled rotary positions reach further than
+    `max_position_embeddings`; if a model names both, we take the longer one.
     """
     config = student.causal_model.config.get_text_config(decoder=True)
     window = getattr(config, "max_position_embeddings", None)
@@ -50,10 +50,10 @@ def refuse_beyond_window(
     max_new_tokens: int = 0,
     solution: str = "",
 ) -> None:
-    """Raise ValueError where a prompt and what follows it don't fit the student's context window.
+    """Raise ValueError if a prompt plus its completion exceeds the student's context window.
 
-    The prompts are those with the problems' strategies where `guided`, else without. After each,
-    `max_new_tokens` are sampled, or its `solution` (the name of a field) is learnt.
+    The prompts contain the strategies if `guided`. A completion has `max_new_tokens` tokens, or is
+    the problem's field named by `solution`.
     """
     window = context_window(student)
     if window is None:
@@ -63,7 +63,7 @@ def refuse_beyond_window(
     for problem in problems:
         strategy = problem.strategy if guided else ""
         text = getattr(problem, solution) if solution else ""
-        # A token is at least a byte, of characters that a tokenizer may have spelled out (NFKD).
+        # Fast bound: a token has at least one byte of the text, which may be decomposed (NFKD).
         spelled_out = unicodedata.normalize("NFKD", f"{problem.question}{strategy}{text}")
         if around + len(spelled_out.encode(errors="replace")) <= window:
             continue
@@ -82,29 +82,29 @@ def refuse_beyond_window(
     raise ValueError(
         f"the student's context window is {window} tokens, and problem {of.id!r} needs {most}: a "
         f"{'guided ' if guided and of.strategy else ''}prompt of {longest} and {more}; {beyond} of "
-        f"{len(problems)} problems don't fit: {way}, or take a student with a longer window"
+        f"{len(problems)} problems don't fit: {way}, or use a student with a longer window"
     )
 
 
 class RewardError(ValueError):
-    """A reward that raised, or that is not a finite number."""
+    """A reward raised an error or is not a finite number."""
 
 
 def reward_of(reward: Reward, completion: str, problem: Problem) -> float:
-    """One completion's reward; RewardError, naming the problem, where it is not a finite number.
+    """One completion's reward; RewardError with the problem's id if it is not a finite number.
 
-    Numbers of numpy and torch will do, and so will True and False.
+    Accepts numpy and torch numbers, True and False.
     """
     try:
         given = reward(completion, problem)
-    except Exception as error:  # a reader's own function: any kind
+    except Exception as error:  # user code: any error
         said = " ".join(f"{type(error).__name__}: {error}".split())[:300].rstrip(": ")
         raise RewardError(f"the reward of problem {problem.id!r} raised {said}") from error
-    # float() would read text, too.
+    # float() would also accept text.
     if hasattr(type(given), "__float__") and not isinstance(given, (str, bytes, complex)):
         try:
             value = float(given.detach() if isinstance(given, torch.Tensor) else given)
-        except Exception:  # a tensor of several numbers, a number beyond all floats
+        except Exception:  # a tensor of several numbers, an integer too large for a float
             value = math.nan
         if abs(value) <= LARGEST_REWARD:
             return value
@@ -113,24 +113,23 @@ def reward_of(reward: Reward, completion: str, problem: Problem) -> float:
     except Exception:
         told = "something"
     raise RewardError(
-        f"the reward of problem {problem.id!r} is {told} ({type(given).__name__}), and not a "
-        "finite number"
+        f"the reward of problem {problem.id!r} is {told} ({type(given).__name__}), not a finite "
+        "number"
     )
 
 
 def try_reward(reward: Reward, problems: Sequence[Problem]) -> None:
-    """Raise RewardError unless the reward gives every problem a finite number: one call for each.
+    """Call the reward once for each problem; RewardError unless every result is a finite number.
 
-    The completion is the problem's own solution, the expert's where it has no other, else
-    "#### ANSWER": a text that states an answer, so that the gold answer is compared too. The random
-    states of Python, numpy and torch stay as they are. Where a reward takes longer than a minute
-    for all, the rest goes untried, and that is told.
+    The completion is the problem's solution, else its expert solution, else "#### ANSWER". Each
+    states an answer, so the reward also reads the gold answer. The random states of Python, numpy
+    and torch are restored. After a minute we skip the remaining problems and say so.
     """
     failed, begin = [], time.monotonic()
     with _keeping_random_states():
         for count, problem in enumerate(tqdm(problems, "trying the reward", leave=False, delay=2)):
             if time.monotonic() - begin > TRIAL_SECONDS:
-                told = f"the reward is slow: tried on {count} of {len(problems)} problems alone"
+                told = f"the reward is slow: tried on only {count} of {len(problems)} problems"
                 tqdm.write(f"sgpo_mini: {told}", file=sys.stderr)
                 break
             own = problem.solution or problem.expert_solution or f"#### {problem.answer}"
@@ -141,14 +140,14 @@ def try_reward(reward: Reward, problems: Sequence[Problem]) -> None:
     if failed:
         others = f" ({len(failed)} of {len(problems)} problems fail)" if len(failed) > 1 else ""
         raise RewardError(
-            f"{failed[0]}{others}: mend the reward or the problem; a reward is a finite number for "
-            "every completion of every problem"
+            f"{failed[0]}{others}: fix the reward or the problem; a reward must be a finite number "
+            "for every completion of every problem"
         ) from failed[0]
 
 
 @contextmanager
 def _keeping_random_states() -> Iterator[None]:
-    """A reward may draw random numbers: a trial of it must not change what is drawn later."""
+    """Restore the random states, because the reward that we try may draw random numbers."""
     numpy = sys.modules.get("numpy")
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
     python_state, numpy_state = random.getstate(), numpy and numpy.random.get_state()

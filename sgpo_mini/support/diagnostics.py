@@ -1,6 +1,6 @@
-"""What a run tells while it goes on: completions cut off, steps without a signal, nothing right.
+"""Warnings during a run: completions cut off, steps without a signal, no completion right.
 
-Each kind of trouble is told once, in one sentence on standard error, while there is time to stop.
+Each kind is reported once, in one sentence on standard error, early enough to stop the run.
 """
 
 import sys
@@ -12,14 +12,14 @@ from tqdm import tqdm
 
 from ..config import Config
 
-LATEST = 5  # steps that are looked at together
-MOST_CUT_OFF = 0.5  # a larger share of completions that were cut off is told
-ENOUGH = 20  # completions, after which an evaluation tells
+LATEST = 5  # steps considered together
+MOST_CUT_OFF = 0.5  # warn from this share of cut-off completions
+ENOUGH = 20  # completions before an evaluation warns
 
 
 class _Step(NamedTuple):
     cut_off: tuple[float, ...]  # share of each group
-    reward: float  # mean of all that was sampled
+    reward: float  # mean over all completions
     highest: float  # reward
     rewarded: bool  # was any reward other than 0?
     right: float  # share
@@ -27,35 +27,35 @@ class _Step(NamedTuple):
 
 
 class Diagnostics:
-    """Remembers what one run has told, and its latest steps."""
+    """The warnings that a run has given, and its latest steps."""
 
     def __init__(self) -> None:
         self._told: set[str] = set()
         self._steps: deque[_Step] = deque(maxlen=LATEST)
 
     def tell(self, kind: str, sentence: str) -> None:
-        """Say the sentence on standard error, above a bar, unless one of its kind was said."""
+        """Write the sentence to standard error, unless this kind was already reported."""
         if kind not in self._told:
             self._told.add(kind)
             tqdm.write(f"sgpo_mini: {sentence}", file=sys.stderr)
 
     def answering(self, name: str, cut_off: int, of: int, max_new_tokens: int, done: bool) -> None:
-        """Look at an evaluation so far: how many of its completions were cut off."""
+        """Check how many completions of an evaluation were cut off so far."""
         if (done or of >= ENOUGH) and cut_off >= MOST_CUT_OFF * of:
             self.tell(
                 f"cut off {name}",
                 f"{name} evaluation: {cut_off / of:.0%} of {of} completions were cut off at "
                 f"max_new_tokens={max_new_tokens} and count as wrong: raise it (--max-new-tokens), "
-                "or take a student that ends its answers",
+                "or use a student that ends its answers",
             )
 
     def answered(self, name: str, right: int, highest: float, right_reward: float) -> None:
-        """Look at an evaluation at its end: how many completions are right, the highest reward."""
+        """Check after an evaluation whether any completion was right."""
         if not right and highest > 0:
             self.tell(
                 f"nothing right {name}",
-                f"{name} evaluation: no completion counted as right though rewards went up to "
-                f"{highest:.3g}: a reward of at least right_reward={right_reward:g} is right",
+                f"{name} evaluation: no completion counted as right although rewards reached "
+                f"{highest:.3g}: a completion is right from right_reward={right_reward:g}",
             )
 
     def after_step(
@@ -67,9 +67,9 @@ class Diagnostics:
         config: Config,
         last: bool,
     ) -> None:
-        """Look at a training step: all rewards, and the share of each group that was cut off.
+        """Check a training step: its rewards, and the share of each group that was cut off.
 
-        `learnt` says whether there was any gradient, `last` whether the run ends with this step.
+        `learnt`: whether there was any gradient. `last`: whether this is the run's last step.
         """
         self._steps.append(
             _Step(
@@ -92,7 +92,7 @@ class Diagnostics:
                 "cut off",
                 f"{when}, {_shares(cut_off)} were cut off at max_new_tokens="
                 f"{config.max_new_tokens} and earned 0, and {silent} of {count} steps had nothing "
-                "to learn: raise it (--max-new-tokens), or take a student that ends its answers",
+                "to learn: raise it (--max-new-tokens), or use a student that ends its answers",
             )
         elif enough and silent == count:
             self.tell("no signal", f"{when}, {self._without_signal(cut_off, config)}")
@@ -107,10 +107,10 @@ class Diagnostics:
         why = ["every group's rewards are all equal"] if config.autonomous_grpo else []
         if config.group_sizes()[1] and config.strategy_distillation:
             why.append("nothing is distilled")
-        way = "take easier problems, a student that was warmed up on solutions, larger groups or a "
+        way = "use easier problems, a student that was warmed up on solutions, larger groups or a "
         way += "higher temperature"
         if all(step.right == 1 for step in self._steps):
-            way = "every completion is right, so take harder problems, or end here"
+            way = "every completion is right, so use harder problems, or stop here"
         return (
             f"{count} of {count} steps had nothing to learn: {' and '.join(why)} (mean reward "
             f"{reward:.3g}; {_shares(cut_off)} were cut off): {way}"
@@ -131,7 +131,7 @@ def _nothing_right(steps: int, highest: float, config: Config) -> str:
         effect = "HPT imitates the given solution of every problem"
     latest = f"{steps} steps" if steps > 1 else "1 step"
     return (
-        f"no completion of {latest} counted as right though rewards went up to {highest:.3g}, so "
-        f"{effect}: a reward of at least right_reward={config.right_reward:g} is right, set it in "
-        "Config to what your reward gives a right completion"
+        f"no completion of {latest} counted as right although rewards reached {highest:.3g}, so "
+        f"{effect}: a completion is right from right_reward={config.right_reward:g}; set it to "
+        "what your reward gives a right completion"
     )

@@ -1,6 +1,6 @@
-"""Files that a run depends on: written whole or not at all, known by checksum, held by one run.
+"""A run's files: written completely or not at all, verified by checksum, locked by one run.
 
-Everything here states UTF-8 and works on Windows: a handle that is flushed is open for writing.
+Everything here uses UTF-8 and works on Windows, which flushes only handles open for writing.
 """
 
 import hashlib
@@ -15,25 +15,25 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 CHECKSUMS = "checksums.json"
-# What a load reads of a model's folder beside the weights.
+# What loading reads from a model's folder besides the weights.
 MODEL_FILES = """config.json generation_config.json adapter_config.json tokenizer.json
 tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json vocab.txt merges.txt
 tokenizer.model chat_template.jinja chat_template.json model.safetensors.index.json""".split()
 
 
 def lenient_console() -> None:
-    """Show a question mark where the console has no such character, instead of ending there."""
+    """Print a question mark for characters that the console lacks, instead of raising."""
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # not so where a program has put another in its place
+        if hasattr(stream, "reconfigure"):  # a program may have replaced the stream
             stream.reconfigure(errors="replace")
 
 
 @contextmanager
 def locked(path: Path, what: object) -> Iterator[None]:
-    """Hold `what` for this run alone, by the lock file `path`, which goes afterwards.
+    """Reserve `what` for this run with the lock file `path`, and remove that file afterwards.
 
-    The system lets go of a lock when its process ends, even by kill -9: a file that is left behind
-    holds up nobody. Raises ValueError where another run has the lock.
+    The system releases a lock when its process ends, even by kill -9, so a leftover file blocks
+    nobody. Raises ValueError if another run has the lock.
     """
     from filelock import FileLock, Timeout
 
@@ -43,36 +43,36 @@ def locked(path: Path, what: object) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         process = ""
-        with suppress(OSError, ValueError):  # Windows lets nobody read what is locked
+        with suppress(OSError, ValueError):  # Windows lets nobody read a locked file
             process = f" (process {int(path.read_text(encoding='utf-8'))})"
         raise ValueError(
-            f"another run{process} is at work on {what}: wait for its end, or give another --out"
+            f"another run{process} is using {what}: wait until it ends, or give another --out"
         ) from None
     try:
         with suppress(OSError):
             path.write_text(str(os.getpid()), encoding="utf-8")
         yield
     finally:
-        with suppress(OSError):  # while it is held, so that nobody's else is removed
+        with suppress(OSError):  # before the release, so that we don't remove another run's file
             path.unlink()
         lock.release()
 
 
 @contextmanager
 def saving(path: Path) -> Iterator[None]:
-    """Say in one sentence which file can't be written and what to do, as OSError."""
+    """Turn a write error into an OSError that names the file and says what to do."""
     try:
         yield
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise OSError(
-            f"{path} can't be written ({reason}); what was saved before is whole: mend that, then "
-            "go on from there (--resume)"
+            f"{path} can't be written ({reason}); what was saved before is intact: fix the "
+            "cause, then continue from there (--resume)"
         ) from error
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text as UTF-8, whole or not at all, and wait until it is on the disk."""
+    """Write a text as UTF-8, completely or not at all, and wait until it is on disk."""
     temporary = path.with_name(f".{path.name}")
     with saving(path):
         try:
@@ -84,9 +84,9 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def write_folder(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a folder that becomes `path`, in the place of another, when all is done."""
+    """Let `write` fill a temporary folder, then move it to `path`, replacing any folder there."""
     temporary = path.with_name(f".{path.name}")
-    if temporary.exists():  # of a run that was killed
+    if temporary.exists():  # from a run that was killed
         shutil.rmtree(temporary)
     try:
         temporary.mkdir(parents=True)
@@ -98,14 +98,14 @@ def write_folder(path: Path, write: Callable[[Path], None]) -> None:
         os.replace(temporary, path)
         flush(path.parent)
     except Exception:
-        shutil.rmtree(temporary, ignore_errors=True)  # a full disk has room again
+        shutil.rmtree(temporary, ignore_errors=True)  # make room again on a full disk
         raise
 
 
 def flush(path: Path) -> None:
-    """Wait until a file or folder is on the disk."""
+    """Wait until a file or folder is on disk."""
     folder = path.is_dir()
-    if folder and os.name == "nt":  # no folder can be opened there
+    if folder and os.name == "nt":  # Windows can't open folders
         return
     handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR)
     try:
@@ -115,7 +115,7 @@ def flush(path: Path) -> None:
 
 
 def read_json(path: Path, mend: str, kind: type = dict):
-    """What a JSON file holds; ValueError with the file and `mend` where it is cut or damaged."""
+    """The content of a JSON file; ValueError with its path and `mend` if it is damaged."""
     content = path.read_bytes()
     try:
         found = json.loads(content)
@@ -127,6 +127,17 @@ def read_json(path: Path, mend: str, kind: type = dict):
     return found
 
 
+def read_rows(path: str | Path) -> list[dict]:
+    """The rows of a log, without a last line that was cut short when the run was killed."""
+    rows = []
+    for line in Path(path).read_bytes().split(b"\n"):  # a completion may hold other separators
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as file:
@@ -134,15 +145,15 @@ def sha256(path: Path) -> str:
 
 
 def write_checksums(folder: Path, pattern: str = "*") -> None:
-    """Write the checksums of a folder's files beside them."""
+    """Write the checksums of a folder's files into the folder."""
     sums = {file.name: sha256(file) for file in sorted(folder.glob(pattern))}
     (folder / CHECKSUMS).write_text(json.dumps(sums, indent=1), encoding="utf-8")
 
 
 def damaged_files(folder: Path) -> list[str]:
-    """The files of a folder that are missing or not as their checksum says.
+    """The files of a folder that are missing or don't match their checksum.
 
-    The checksums themselves are named where they are missing or can't be read.
+    Returns the checksum file itself if it is missing or can't be read.
     """
     try:
         sums = json.loads((folder / CHECKSUMS).read_bytes())

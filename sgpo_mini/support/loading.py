@@ -1,7 +1,7 @@
-"""What is done to a model when it is loaded, and what is looked at before it may be a student.
+"""Loading a model's weights and adapters, and checking whether it can be a student.
 
-Weights come from safetensors alone and fill the model completely, LoRA adapters too. Whether
-rollouts can be drawn from a model is found by trying it with a few tokens, not by its name.
+Weights come only from safetensors and must fill the model completely, LoRA adapters too. We test
+with a few tokens whether rollouts work, instead of keeping a list of model names.
 """
 
 from collections.abc import Callable
@@ -16,11 +16,11 @@ from transformers.cache_utils import DynamicLayer
 
 from .files import CHECKSUMS, MODEL_FILES, damaged_files, read_json
 
-_LORA_TARGETS = "all-linear"  # every linear layer but the LM head
+_LORA_TARGETS = "all-linear"  # every linear layer except the LM head
 
 
 def load_weights(source: str, dtype: torch.dtype) -> PreTrainedModel:
-    """The causal language model of a folder or of the Hub; ValueError where tensors are missing."""
+    """A causal language model from a folder or the Hub; ValueError if tensors are missing."""
     model, loading = AutoModelForCausalLM.from_pretrained(
         source,
         dtype=dtype,
@@ -34,8 +34,8 @@ def load_weights(source: str, dtype: torch.dtype) -> PreTrainedModel:
 
 
 def check_files(folder: Path) -> None:
-    """Raise ValueError, naming the file, where one is cut short or is not as it was saved."""
-    copy = "take a fresh copy of it"
+    """Raise ValueError with the file's path if one is damaged or changed since it was saved."""
+    copy = "get a fresh copy of it"
     for path in (folder / name for name in MODEL_FILES if name.endswith(".json")):
         if path.is_file():
             read_json(path, copy)
@@ -48,10 +48,9 @@ def check_files(folder: Path) -> None:
 
 @torch.no_grad()
 def own_memory(model: PreTrainedModel) -> None:
-    """Copy the weights that lie in the memory map of their file.
+    """Copy weights that are memory-mapped from their file.
 
-    Such a file can't be deleted or replaced on Windows, and what is written into it changes the
-    model.
+    Windows can't delete or replace a mapped file, and writing to it would change the model.
     """
     for tensor in chain(model.parameters(), model.buffers()):
         if tensor.device.type == "cpu":
@@ -59,17 +58,17 @@ def own_memory(model: PreTrainedModel) -> None:
 
 
 def base_of_adapter(folder: Path) -> str:
-    """The model that a LoRA adapter in peft's format was made for: a name, or an absolute path."""
-    if not (folder / "adapter_model.safetensors").is_file():  # peft would take a pickle instead
-        raise ValueError("an adapter without adapter_model.safetensors")
-    config = read_json(folder / "adapter_config.json", "take a fresh copy of it")
+    """The base model of a LoRA adapter in peft's format: a name on the Hub or an absolute path."""
+    if not (folder / "adapter_model.safetensors").is_file():  # peft would load a pickle instead
+        raise ValueError("its adapter has no adapter_model.safetensors")
+    config = read_json(folder / "adapter_config.json", "get a fresh copy of it")
     if config.get("peft_type") != "LORA":
-        raise ValueError(f"its adapter is of peft's type {config.get('peft_type')!r}, not LORA")
+        raise ValueError(f"its adapter has the peft type {config.get('peft_type')!r}, not LORA")
     if not (name := config.get("base_model_name_or_path")) or not isinstance(name, str):
         raise ValueError("its adapter_config.json names no base model")
     base = Path(name)
     if base.is_absolute() and not base.is_dir():
-        told = f"its base model is not there any more: write where {base} lies now into "
+        told = f"its base model {base} doesn't exist: write its new path into "
         raise ValueError(f"{told}{folder / 'adapter_config.json'} (base_model_name_or_path)")
     if (base / "adapter_config.json").is_file():
         raise ValueError(f"its base model {base} is an adapter itself: merge that one first")
@@ -77,9 +76,9 @@ def base_of_adapter(folder: Path) -> str:
 
 
 def load_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
-    """The model with the LoRA adapter of a folder, to be trained on.
+    """The model with a folder's LoRA adapter, ready for further training.
 
-    Raises ValueError where the folder's tensors are not all that the adapter has, or others too.
+    Raises ValueError if the folder lacks tensors of the adapter or has others.
     """
     from peft import PeftConfig, get_peft_model
 
@@ -95,7 +94,7 @@ def load_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
     with torch.random.fork_rng(devices=[]):
         model = get_peft_model(model, config)
     loaded = model.load_adapter(str(folder), "default", is_trainable=True)
-    missing = loaded.missing_keys  # biases that were trained too are not among them
+    missing = loaded.missing_keys  # doesn't list trained biases
     missing += [
         name
         for name, parameter in model.named_parameters()
@@ -109,10 +108,10 @@ def load_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
 
 
 def add_lora(model: PreTrainedModel, rank: int) -> PreTrainedModel:
-    """The model, frozen, with new LoRA adapters."""
+    """The frozen model with new LoRA adapters."""
     from peft import LoraConfig, get_peft_model
 
-    # Llama 4's router and Phi-3.5-MoE's are linear layers that return more than their product.
+    # The routers of Llama 4 and Phi-3.5-MoE are linear layers that return more than the product.
     linear = torch.nn.Linear
     routers = [
         n for n, m in model.named_modules() if isinstance(m, linear) and type(m) is not linear
@@ -125,19 +124,19 @@ def add_lora(model: PreTrainedModel, rank: int) -> PreTrainedModel:
         task_type="CAUSAL_LM",
     )
     with torch.random.fork_rng(devices=[]):
-        # Adapters start at random, and equal runs must start alike.
+        # Adapters start at random; a fixed seed makes equal runs start alike.
         torch.default_generator.manual_seed(0)
         return get_peft_model(model, settings)  # the adapters are float32, whatever the base is
 
 
 def without_dropout(model: PreTrainedModel) -> None:
-    """Set every dropout of a model to 0, and the noise of its routers, whatever they are called.
+    """Set all dropout of a model, and the noise of its routers, to 0.
 
-    In training mode, which gradient checkpointing needs, they would make the policy that learns
-    another than the one that sampled.
+    Gradient checkpointing needs training mode. There, dropout and noise would make the updated
+    policy differ from the one that sampled.
     """
     holders: list[object] = [model.config, *getattr(model, "peft_config", {}).values()]
-    for holder in holders:  # configurations hold others
+    for holder in holders:  # configurations may contain others
         parts = [part for part in vars(holder).values() if isinstance(part, PreTrainedConfig)]
         holders += [part for part in parts if not any(part is known for known in holders)]
     for holder in [*holders, *model.modules()]:
@@ -152,7 +151,7 @@ def without_dropout(model: PreTrainedModel) -> None:
 def checkpoint_gradients(
     model: PreTrainedModel, compute: Callable[..., tuple[Tensor, object]]
 ) -> None:
-    """Switch gradient checkpointing on; ValueError where training mode is another policy then."""
+    """Enable gradient checkpointing; ValueError if training mode changes the hidden states."""
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     ids = torch.tensor([[0, 1, 2, 3]], device=model.device)
     alone = compute(input_ids=ids, use_cache=False)[0]
@@ -162,21 +161,21 @@ def checkpoint_gradients(
     model.eval()
     if not _close(states, alone):
         raise ValueError(
-            "gradient checkpointing needs training mode, in which it computes something else"
+            "gradient checkpointing needs training mode, which changes its hidden states"
         )
 
 
 @torch.no_grad()
 def head_is_plain(model: PreTrainedModel, stop_id: int) -> bool:
-    """Whether the model's own logits are its LM head of the last hidden state, and nothing more.
+    """Whether the model's logits are exactly its LM head applied to the last hidden state.
 
-    A cap on the logits, c · tanh(z / c), all but leaves small ones alone. So what comes out of the
-    head is first stretched until its largest number is 1000, which no cap lets pass.
+    A cap on the logits, c · tanh(z / c), hardly changes small ones. So we first scale the head's
+    output until its largest value is 1000, which any cap would reduce.
     """
     ids = torch.tensor([[stop_id, 0, 1]], device=model.device)
     output = model.base_model(input_ids=ids, use_cache=False)
     head = model.get_output_embeddings()
-    if head is None or not hasattr(output, "last_hidden_state"):  # Llama 4 has no model within
+    if head is None or not hasattr(output, "last_hidden_state"):  # Llama 4 has no inner model
         return False
     states = output.last_hidden_state
     stretch = 1000.0 / head(states).float().abs().max().clamp(min=1e-30)
@@ -193,11 +192,11 @@ def head_is_plain(model: PreTrainedModel, stop_id: int) -> bool:
 def refuse_unservable(
     model: PreTrainedModel, compute: Callable[..., tuple[Tensor, object]], pad_id: int
 ) -> None:
-    """Raise ValueError unless a padded prompt on a repeated cache gives what it gives alone.
+    """Raise ValueError unless a padded prompt on a repeated cache gives the same states as alone.
 
-    Rollouts are drawn and scored that way. `compute` is the student's `hidden_states`. State-space
-    and hybrid models keep other things than keys and values; some models count positions by the
-    columns of a batch, padding included.
+    Rollouts are sampled and scored this way. `compute` is the student's `hidden_states`.
+    State-space and hybrid models fail, because their cache holds more than keys and values; so do
+    models that count padding in their positions.
     """
     rows = model.get_input_embeddings().weight.shape[0]
     some = [i for i in range(min(rows, 9)) if i != pad_id]
@@ -206,22 +205,22 @@ def refuse_unservable(
         states = _states_on_a_cache(model, compute, tokens, pad_id)  # (3, H)
     except Exception as error:
         raise ValueError(
-            "rollouts repeat the keys and values of a padded prompt for its group, and this model "
-            f"keeps none that can be repeated ({reason_of(error)})"
+            "rollouts repeat the keys and values of a padded prompt for its group, which this "
+            f"model's cache doesn't allow ({reason_of(error)})"
         ) from error
     for state, start in zip(states, (4, 0, 4), strict=True):
         ids = torch.tensor([tokens[start:]], device=model.device)
         alone = compute(input_ids=ids, use_cache=False)[0][0, -1]
         if not alone.isfinite().all():
-            raise ValueError("its weights give numbers that are not finite")
+            raise ValueError("its weights give hidden states that are not finite")
         if not _close(state, alone):
-            raise ValueError("it makes something else of a prompt that is padded and read in parts")
+            raise ValueError("padding a prompt and reading it in parts changes its hidden states")
 
 
 def _states_on_a_cache(model, compute, tokens: list[int], pad_id: int) -> Tensor:
     """The last states (3, H) of the last 4 tokens, of all 8, and of the last 4 again.
 
-    Both prompts go through the model together; what follows them is computed in two steps.
+    One batch holds both prompts; the three tokens after them take two steps.
     """
     ids = torch.tensor([tokens, [pad_id] * 4 + tokens[4:]], device=model.device)
     mask = torch.tensor([[1] * 8, [0] * 4 + [1] * 4], device=model.device)
@@ -252,16 +251,16 @@ def _states_on_a_cache(model, compute, tokens: list[int], pad_id: int) -> Tensor
 
 
 def _close(states: Tensor, expected: Tensor) -> bool:
-    """Whether two ways of computing differ by rounding alone."""
+    """Whether two results differ only by rounding."""
     tolerance = 1e-3 if states.dtype == torch.float32 else 0.1
     return bool((states - expected).abs().max() <= tolerance * expected.abs().max())
 
 
 def reason_of(error: Exception) -> str:
-    """What an error says, in one line; what only announces the next line brings it along."""
+    """An error's message in one line; a first line that ends in a colon includes the next."""
     lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
     said = next((i for i, line in enumerate(lines) if not line.endswith(":")), 0)
     told = " ".join(lines[: said + 1])
     if not told or not isinstance(error, (OSError, ValueError, RuntimeError)):
-        told = f"{type(error).__name__}: {told}"  # a KeyError gives its key alone
+        told = f"{type(error).__name__}: {told}"  # a KeyError says only its key
     return told if len(told) <= 300 else f"{told[:300]} ..."

@@ -1,4 +1,4 @@
-"""The rows of a data file or of the Hub's GSM8K, and the text in a field, refused with its line."""
+"""Rows of a data file or of GSM8K on the Hub, and their text fields; errors name the line."""
 
 import csv
 import glob
@@ -12,9 +12,9 @@ FILE_ENDINGS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")  # in any case
 
 
 def records_of(file: Path) -> Iterator[tuple[int, str, dict]]:
-    """The objects or rows of a file, each with its number and where it stands in words.
+    """The objects or rows of a file: (number, its place for messages, record).
 
-    A file that ends in none of FILE_ENDINGS is read as JSONL.
+    A file with none of FILE_ENDINGS is read as JSONL.
     """
     if file.is_dir():
         raise ValueError(f"{file} is a folder; name a file")
@@ -46,10 +46,10 @@ def _json_lines(file: Path, text: str) -> Iterator[tuple[str, int, object]]:
 
 
 def _json_rows(file: Path, text: str) -> Iterator[tuple[str, int, object]]:
-    """The items of a list, or one object; a .json file that is no JSON as a whole is JSONL."""
+    """The items of a list, or one object; a .json file that isn't one JSON value is JSONL."""
     content = _json(text)
     if content is None and text.lstrip().startswith("["):
-        raise ValueError(f"{file} starts with [ and is no JSON list; correct it")
+        raise ValueError(f"{file} starts with [ but is not a valid JSON list; correct it")
     if content is None:
         yield from _json_lines(file, text)
     else:
@@ -58,7 +58,7 @@ def _json_rows(file: Path, text: str) -> Iterator[tuple[str, int, object]]:
 
 
 def _json(text: str) -> object:
-    """The value of a JSON text, None where it is none."""
+    """The value of a JSON text; None if it isn't valid."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -66,7 +66,7 @@ def _json(text: str) -> object:
 
 
 def _csv_rows(file: Path, text: str) -> Iterator[tuple[str, int, dict]]:
-    # not through datasets, which makes numbers of texts: "007" an id of 7, "0.10" an answer of 0.1
+    # not with datasets, which turns text into numbers: id "007" into 7, answer "0.10" into 0.1
     tab = file.suffix.lower() == ".tsv"
     rows = csv.DictReader(
         io.StringIO(text, newline=""), delimiter="\t" if tab else ",", strict=True
@@ -77,34 +77,34 @@ def _csv_rows(file: Path, text: str) -> Iterator[tuple[str, int, dict]]:
             raise ValueError(f"{file} has two columns {twice[0]!r}; rename one")
         for number, row in enumerate(rows, start=1):
             if None in row or None in row.values():
-                told = f"{file}, row {number} has not as many fields as the first line has names"
-                raise ValueError(f"{told}; put a text with commas or line breaks in double quotes")
+                told = f"{file}, row {number} doesn't have as many fields as the first line"
+                raise ValueError(f"{told}; put text with commas or line breaks in double quotes")
             yield "row", number, row
     except csv.Error as error:
         told = f"{file} can't be read after line {rows.line_num} ({error})"
-        raise ValueError(f"{told}; put a text with quotes into double quotes") from None
+        raise ValueError(f"{told}; put text that contains quotes in double quotes") from None
 
 
 def _parquet_rows(file: Path, text: str) -> Iterator[tuple[str, int, dict]]:
     try:
-        import datasets  # here, because the other files need no such package
+        import datasets  # here, because other files don't need it
 
         rows = datasets.load_dataset(
             "parquet", data_files=glob.escape(str(file)), split="train", streaming=True
         )
         for number, row in enumerate(rows, start=1):
             yield "row", number, {name: value for name, value in row.items() if value is not None}
-    except Exception as error:  # pyarrow's, pandas' and datasets' own: many kinds
+    except Exception as error:  # pyarrow, pandas and datasets raise many kinds
         told = f"{file} can't be read as parquet ({type(error).__name__}: {error})"
-        raise ValueError(f"{told}; write it anew, or as CSV") from error
+        raise ValueError(f"{told}; write it again, or as CSV") from error
 
 
 def hub_records(split: str, config: str) -> Iterator[tuple[int, str, dict]]:
     try:
-        import datasets  # here, because reading a folder needs no such package
+        import datasets  # here, because reading a folder doesn't need it
 
         rows = datasets.load_dataset("openai/gsm8k", config, split=split)
-    except Exception as error:  # the package missing, no network, the Hub's own errors: many kinds
+    except Exception as error:  # no package, no network, or one of the Hub's many errors
         raise ValueError(
             f"GSM8K can't be loaded from the Hub ({type(error).__name__}); pass path= or set "
             "SGPO_GSM8K_DIR to a folder with its original files"
@@ -114,7 +114,7 @@ def hub_records(split: str, config: str) -> Iterator[tuple[int, str, dict]]:
 
 
 def text_field(record: dict, field: str, where: str, needed: bool = True) -> str:
-    """A field's text, refused when it is missing, blank or no valid text."""
+    """A field's text; ValueError if it is missing, blank or not valid text."""
     if field not in record and not needed:
         return ""
     if field not in record:
@@ -127,5 +127,5 @@ def text_field(record: dict, field: str, where: str, needed: bool = True) -> str
     if needed and not value.strip():
         raise ValueError(f"{where}: {field!r} is blank; fill it in")
     if re.search(r"[\ud800-\udfff]", value):
-        raise ValueError(f"{where}: {field!r} holds half a character (\\ud800 to \\udfff); mend it")
+        raise ValueError(f"{where}: {field!r} holds half a character (\\ud800 to \\udfff); fix it")
     return value

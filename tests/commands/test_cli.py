@@ -910,7 +910,7 @@ def test_a_cut_file_of_a_student_is_named(refused, even_student, data, name, cut
     path = Path(shutil.copytree(even_student, "own")) / name
     path.write_bytes(cut(path.read_bytes()))
     sentence = refused("evaluate", "--student", "own", "--data", data)
-    assert f"own/{name} is " in sentence and "take a fresh copy of it" in sentence
+    assert f"own/{name} is " in sentence and "get a fresh copy of it" in sentence
 
 
 @pytest.mark.parametrize("cut", ["", "{", '{"student": "ti'])

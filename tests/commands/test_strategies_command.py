@@ -278,7 +278,7 @@ def test_a_second_run_is_refused_and_the_lock_of_a_killed_one_holds_up_nobody(ru
         wait_for(lambda: len(server.questions) == 4 + 3)
         status, out, err = run("--source", "solution", "--data", "data.jsonl", "--out", "s.jsonl")
         assert status == 2 and out == ""
-        assert f"another run (process {first.pid}) is at work on s.jsonl" in err
+        assert f"another run (process {first.pid}) is using s.jsonl" in err
         first.kill()
         first.communicate(timeout=240)
         assert Path("s.lock").exists()

@@ -747,7 +747,7 @@ def test_a_second_run_on_a_store_is_refused_while_the_first_is_at_work(tmp_path)
         first = threading.Thread(target=extract_strategies, args=(problems(2), server.url, out))
         first.start()
         assert asked.wait(60)
-        with pytest.raises(ValueError, match=rf"\(process {os.getpid()}\) is at work on .*s.jsonl"):
+        with pytest.raises(ValueError, match=rf"\(process {os.getpid()}\) is using .*s.jsonl"):
             extract_strategies(problems(2), server.url, out)
         go_on.set()
         first.join()
