@@ -31,7 +31,8 @@ _PUBLIC = {
     "strategy_sources.worked_solutions": ("strategy_from_solution",),
     "strategy_sources.extraction": ("extract_strategies",),
     "strategy_sources.measure": ("measure_strategies",),
-    "mini_gsm.world": ("make_problems", "SPLITS", "FAMILIES", "read_plan"),
+    "mini_gsm.world": ("make_problems", "SPLITS", "FAMILIES"),
+    "mini_gsm.reading": ("read_plan",),
     "losses": (
         "token_logps",
         "group_advantages",

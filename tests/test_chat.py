@@ -148,8 +148,10 @@ def qwen_base(tokenizer_dir, tmp_path_factory):
     tokenizer.eos_token = "<|endoftext|>"
     tokenizer.save_pretrained(folder)
     for file in ("config.json", "generation_config.json"):
-        settings = json.loads((folder / file).read_text())
-        (folder / file).write_text(json.dumps(settings | {"eos_token_id": END_OF_TEXT}))
+        settings = json.loads((folder / file).read_text(encoding="utf-8"))
+        (folder / file).write_text(
+            json.dumps(settings | {"eos_token_id": END_OF_TEXT}), encoding="utf-8"
+        )
     return folder
 
 
@@ -335,7 +337,9 @@ def test_a_run_repeats_tomorrow_and_keeps_its_date(tmp_path, set_clock):
         train(loaded, problems(4), config(steps=2, out=str(tmp_path / str(day))))
     logs = [read_rows(tmp_path / day / "metrics.jsonl") for day in "34"]
     assert logs[0] == logs[1]
-    told = json.loads((tmp_path / "3" / "config.json").read_text())["chat_template_kwargs"]
+    told = json.loads((tmp_path / "3" / "config.json").read_text(encoding="utf-8"))[
+        "chat_template_kwargs"
+    ]
     assert told == {"date_string": "26 Jul 2024"}
     assert load_student(tmp_path / "3" / "student", device="cpu").chat_template_kwargs == told
 

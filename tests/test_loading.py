@@ -319,9 +319,9 @@ def test_an_adapter_of_another_kind_is_refused(base, tmp_path, kind):
 def test_a_missing_base_is_told_as_such(adapter, gone, own_tokenizer):
     if own_tokenizer:
         TOKENIZER.save_pretrained(adapter)
-    config = json.loads((adapter / "adapter_config.json").read_text())
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = gone
-    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    (adapter / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
     sentence = refusal(adapter)
     assert "its base model" in sentence and gone in sentence
     assert str(adapter / "adapter_config.json") in sentence
@@ -329,9 +329,9 @@ def test_a_missing_base_is_told_as_such(adapter, gone, own_tokenizer):
 
 def test_an_adapter_on_an_adapter_is_refused(adapter, tmp_path):
     shutil.copytree(adapter, tmp_path / "second")
-    config = json.loads((adapter / "adapter_config.json").read_text())
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = str(adapter)
-    (tmp_path / "second" / "adapter_config.json").write_text(json.dumps(config))
+    (tmp_path / "second" / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
     assert "is an adapter itself" in refusal(tmp_path / "second")
 
 
@@ -342,7 +342,9 @@ def test_an_adapter_on_an_adapter_is_refused(adapter, tmp_path):
 )
 def test_a_configuration_that_names_no_lora_adapter_or_base_is_refused(adapter, change):
     file = adapter / "adapter_config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    file.write_text(
+        json.dumps(json.loads(file.read_text(encoding="utf-8")) | change), encoding="utf-8"
+    )
     sentence = refusal(adapter)
     assert "not LORA" in sentence or "names no base model" in sentence
 
@@ -361,11 +363,11 @@ def test_an_adapter_names_its_base_absolutely_and_is_found_from_elsewhere(
     shutil.copytree(base, tmp_path / "here" / "base")
     monkeypatch.chdir(tmp_path / "here")
     save_student(load_student("base", device="cpu", lora_rank=2), "adapter")
-    saved = json.loads(Path("adapter/adapter_config.json").read_text())
+    saved = json.loads(Path("adapter/adapter_config.json").read_text(encoding="utf-8"))
     assert saved["base_model_name_or_path"] == str(tmp_path / "here" / "base")
     # One that peft saved with a relative name is made absolute when it is saved again.
     saved["base_model_name_or_path"] = "base"
-    Path("adapter/adapter_config.json").write_text(json.dumps(saved))
+    Path("adapter/adapter_config.json").write_text(json.dumps(saved), encoding="utf-8")
     save_student(load_student("adapter", device="cpu"), "again")
     monkeypatch.chdir(tmp_path)
     assert load_student("here/again", device="cpu").plain_head

@@ -1,18 +1,30 @@
-"""`python -m sgpo_mini evaluate`: how often a student is right, guided and unguided."""
+"""`python -m sgpo_mini evaluate`: a student's accuracy, guided and unguided."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from .inputs import COLUMNS, is_file, problems_of, set_threads, student_of
-from .options import MAX_NEW_TOKENS, SETTINGS, SPLIT_HELP, add_option, json_object, number, whole
+from .options import (
+    COLUMNS,
+    SETTINGS,
+    SPLITS,
+    TEMPLATE,
+    add_option,
+    is_file,
+    json_object,
+    longest_completion,
+    number,
+    problems_of,
+    set_threads,
+    student_of,
+    whole,
+)
 
 
 def evaluate_command(options: argparse.Namespace) -> None:
-    """Measure the student with one prompt or both, and keep every completion."""
+    """Measure accuracy with one kind of prompt or both, and save every completion."""
     from ..benchmarks import BENCHMARKS
     from ..evaluation import evaluate
-    from ..mini_gsm.pretraining import settings_for
     from ..problems import numeric_reward
     from ..strategies import require_strategies
     from ..student import refuse_unknown_words
@@ -21,13 +33,13 @@ def evaluate_command(options: argparse.Namespace) -> None:
     from ..support.latex import latex_reward
 
     if options.samples > 1 and options.temperature == 0:
-        raise ValueError("several samples a problem need a temperature above 0 (--temperature 1)")
+        raise ValueError("several samples per problem need a temperature above 0 (--temperature 1)")
     if options.top_p > 1:
         raise ValueError(f"top_p must be above 0 and at most 1, not {options.top_p}")
     if options.split and (is_file(options.data) or options.data in BENCHMARKS):
         raise ValueError(f"{options.data} has no splits: leave --split out")
     if options.latex and not is_file(options.data):
-        raise ValueError("--latex is for a FILE: other data knows what its answers are")
+        raise ValueError(f"--latex is only for a FILE, not for {options.data}: leave it out")
     set_threads(options.threads)
     split = options.split or "test"
     problems = problems_of(options.data, split, options.strategies, vars(options), options.latex)
@@ -41,14 +53,15 @@ def evaluate_command(options: argparse.Namespace) -> None:
     if options.prompt == "both" and without:
         prompts = (False,)
         if without < len(problems):
-            told = f"unguided alone: {without} of {len(problems)} problems have no strategy"
+            told = (
+                f"{without} of {len(problems)} problems have no strategy: evaluating unguided only"
+            )
             print(told, file=sys.stderr)
     student = student_of(options.student, chat_template_kwargs=options.chat_template_kwargs)
     texts = (f"{p.question}\n{p.strategy if True in prompts else ''}" for p in problems)
     refuse_unknown_words(student, texts)
-    longest = settings_for(options.data, "").get("max_new_tokens", MAX_NEW_TOKENS)
-    longest = options.max_new_tokens or longest
-    for guided in prompts:  # both are refused before one is measured
+    longest = longest_completion(options.max_new_tokens, options.data)
+    for guided in prompts:  # check both before either is evaluated
         refuse_beyond_window(student, problems, guided=guided, max_new_tokens=longest)
     try_reward(reward, problems)
     diagnostics = Diagnostics()
@@ -74,12 +87,15 @@ def evaluate_command(options: argparse.Namespace) -> None:
         how = f"avg@{options.samples}" if options.temperature else "greedy"
         _print_accuracy(name, evaluation, how)
         told = f"{evaluation.cut_off:.1%} of the completions were cut off at {longest} tokens"
-        print(f"{name}: {told}, and count as wrong")
-        print(f"{name}: every completion is in {out / name}.jsonl")
+        print(f"{name}: {told} and count as wrong")
+        print(f"{name}: completions saved to {out / name}.jsonl")
 
 
 def _print_accuracy(name: str, evaluation, how: str) -> None:
-    """Accuracy with its interval, pass@k, and a line a family; "sure and wrong" ones apart."""
+    """Print accuracy with its interval, pass@k, and the accuracy of each family.
+
+    The "sure and wrong" families have lines of their own.
+    """
     from ..evaluation import confidence_interval, pass_at_k
     from ..study.runs import SURE_AND_WRONG, mean
 
@@ -102,37 +118,39 @@ def _print_accuracy(name: str, evaluation, how: str) -> None:
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
-    """The options of `evaluate`."""
+    """Add the options of `evaluate`."""
     parser.set_defaults(run=evaluate_command)
-    about = SETTINGS["what is trained, and on what"]
+    about = SETTINGS["student and problems"]
     add_option(parser, "student", "tiny", about["student"])
-    add_option(parser, "chat_template_kwargs", None, about["chat_template_kwargs"], json_object)
+    template = f"{TEMPLATE} (default: those saved with the student)"
+    add_option(parser, "chat_template_kwargs", None, template, json_object)
     more = "; or, from the Hub, math500 (needs the extra math), amc23 or aime24"
     add_option(parser, "data", "mini-gsm", about["data"] + more)
-    told = "the answers of the FILE are LaTeX (needs the extra math)"
     for name in COLUMNS:
         add_option(parser, name, "", about[name])
-    parser.add_argument("--latex", action="store_true", default=None, help=told)
-    add_option(parser, "split", None, SPLIT_HELP)
+    latex = "read the answers of the FILE as LaTeX (needs the extra math)"
+    parser.add_argument("--latex", action="store_true", default=None, help=latex)
+    add_option(parser, "split", None, f"{SPLITS} (default test)")
     add_option(parser, "strategies", "", about["strategies"])
     parser.add_argument(
         "--prompt",
         choices=("both", "guided", "unguided"),
         default="both",
-        help="with the strategy, without it, or both (default both; unguided alone where a problem "
-        "has no strategy)",
+        help="guided (with the strategy), unguided (without it) or both (default both; unguided "
+        "only, if a problem has no strategy)",
     )
-    add_option(parser, "samples", 1, "k of avg@k and pass@k: solutions of each problem", whole(1))
-    add_option(
-        parser, "temperature", 0.0, "of sampling; 0 takes the likeliest token", number(least=0)
-    )
-    add_option(parser, "top_p", 1.0, "sample among the tokens with this share", number(above=0))
+    add_option(parser, "samples", 1, "k of avg@k and pass@k: completions per problem", whole(1))
+    temperature = "sampling temperature; 0: greedy decoding"
+    add_option(parser, "temperature", 0.0, temperature, number(least=0))
+    top_p = "nucleus sampling: sample from the most likely tokens with this total probability"
+    add_option(parser, "top_p", 1.0, top_p, number(above=0))
     longest = SETTINGS["one step"]["max_new_tokens"]
-    longest += f" (default {MAX_NEW_TOKENS}; on mini-gsm as in training)"
+    longest += " (default 256; on mini-gsm 40, as in training)"
     add_option(parser, "max_new_tokens", None, longest, whole(1))
-    add_option(parser, "batch_size", 128, "solutions at a time: fewer need less memory", whole(1))
-    add_option(parser, "limit", 0, "only the first so many problems; 0: all", whole(0))
-    add_option(parser, "seed", 0, "draws the samples", whole())
+    batch_size = "completions generated at a time; fewer need less memory"
+    add_option(parser, "batch_size", 128, batch_size, whole(1))
+    add_option(parser, "limit", 0, "evaluate only the first N problems; 0: all", whole(0))
+    add_option(parser, "seed", 0, "random seed of sampling", whole())
     add_option(parser, "threads", 0, SETTINGS["the run"]["threads"], whole(0))
-    completions = "folder for every completion and its verdict; replaces earlier ones there"
-    add_option(parser, "out", "runs/evaluation", completions)
+    out = "folder for the completions and whether each is correct; overwrites earlier ones"
+    add_option(parser, "out", "runs/evaluation", out)

@@ -1,103 +1,147 @@
-"""What the commands' options share: their words, their defaults in words, readers of their text."""
+"""What the commands share: the help of every setting, readers of option values, and what they load.
+
+Modules are imported where they are used, so that `--help` need not wait for torch.
+"""
 
 import argparse
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import Field, fields
+
+from ..config import Config
 
 PROGRAM = "python -m sgpo_mini"
-SPLIT_HELP = (
-    "mini-gsm: train, validation, test, reworded, composed or unseen; gsm8k: train or test "
-    "(default test); the others have none"
+SPLITS = (
+    "split of mini-gsm (train, validation, test, reworded, composed, unseen) or of gsm8k (train, "
+    "test); other data has no splits"
 )
+TEMPLATE = 'options of the chat template as a JSON object, such as {"enable_thinking": false}'
 
-# What each setting means, for `train --help`; the names and defaults are those of training.Config.
+# The help text of each setting, for `train --help`; names and defaults come from config.Config.
 SETTINGS = {
-    "what is trained, and on what": {
-        "student": "tiny (the shipped one), a folder, or a model's name on the Hub",
-        "data": "mini-gsm (generated story problems), gsm8k (from the folder that SGPO_GSM8K_DIR "
-        "names, else from the Hub), or a FILE with a question and an answer in each row (.jsonl, "
-        ".json with a list, .csv, .tsv or .parquet)",
-        "question_column": "the FILE's column with the questions (default: question, problem or "
-        "prompt, the first that there is)",
-        "answer_column": "the FILE's column with the answers, or with solutions that end in #### "
-        "ANSWER or \\boxed{ANSWER} (default: answer, ground_truth or solution)",
-        "strategies": "JSONL file with a strategy for each problem id; takes the place of the "
-        "strategies that the problems bring along",
-        "chat_template_kwargs": "settings of the student's chat template as a JSON object, such as "
-        '{"enable_thinking": false}; a student is saved with its own',
-        "only_with_strategies": "train on the problems that have a strategy, by any method; "
-        "off: one that has none is refused where the method needs it",
-        "method": "sgpo; grpo with the same number of rollouts and no strategies; or a method that "
-        "is given solutions: sft, luffy or hpt",
+    "student and problems": {
+        "student": "tiny (the shipped student), a folder, or a model's name on the Hub",
+        "data": "mini-gsm (generated word problems), gsm8k (read from the folder in SGPO_GSM8K_DIR "
+        "if that is set, else from the Hub), or a FILE with a question and an answer in each row "
+        "(.jsonl, .json with a list, .csv, .tsv or .parquet)",
+        "question_column": "column of the FILE with the questions (default: the first it has of "
+        "question, problem, prompt)",
+        "answer_column": "column of the FILE with the answers, or with solutions that end in #### "
+        "ANSWER or \\boxed{ANSWER} (default: the first it has of answer, ground_truth, solution)",
+        "strategies": "JSONL file with one strategy per problem id; replaces the strategies that "
+        "come with the problems",
+        "chat_template_kwargs": f"{TEMPLATE}; they are saved with the student",
+        "only_with_strategies": "leave out problems without a strategy, whatever the method; when "
+        "off, sgpo refuses to train on them",
+        "method": "sgpo; grpo (as many rollouts, no strategies); or sft, luffy or hpt, which learn "
+        "from given solutions",
     },
     "one step": {
         "steps": "training steps",
         "problems_per_step": "problems drawn for each step",
-        "autonomous_rollouts": "G1: solutions sampled without the strategy, for each problem",
-        "guided_rollouts": "G2: solutions sampled with the strategy, for each problem",
-        "max_new_tokens": "longest solution in tokens; one that is cut off counts as wrong",
+        "autonomous_rollouts": "G1: completions per problem sampled without the strategy",
+        "guided_rollouts": "G2: completions per problem sampled with the strategy",
+        "max_new_tokens": "length limit of a completion in tokens; one that reaches it is cut off "
+        "and counts as wrong",
         "temperature": "sampling temperature of the rollouts",
-        "updates_per_batch": "optimizer steps on the rollouts of one step",
+        "updates_per_batch": "optimizer updates on the rollouts of one step",
     },
-    "learning from its own solutions (GRPO)": {
-        "autonomous_grpo": "learn from the autonomous group",
-        "clip_low": "the PPO ratio counts down to 1 - clip_low (with one update a batch it is 1)",
-        "clip_high": "the PPO ratio counts up to 1 + clip_high",
+    "learning from autonomous rollouts (GRPO)": {
+        "autonomous_grpo": "add the GRPO loss of the autonomous group",
+        "clip_low": "clip the PPO ratio below 1 - clip_low (no effect with one update per batch)",
+        "clip_high": "clip the PPO ratio above 1 + clip_high",
     },
     "learning from the strategy (distillation)": {
-        "strategy_distillation": "distill the guided student into the unguided one",
-        "delta": "in nats: a token whose KL is above it is left out; none keeps every token",
-        "select_target": "distill the right guided solution that is likeliest to the unguided "
-        "student; off: any right one, at random",
-        "normalize_target": "mean or sum of a solution's log-probabilities, for that choice",
-        "reverse_kl": "KL(autonomous || guided) in place of KL(guided || autonomous)",
-        "sft_on_target": "SFT on the chosen guided solution in place of the KL",
-        "fixed_alpha": "one weight of the distillation for all problems; none: the adaptive weight",
+        "strategy_distillation": "add the KL from the guided to the unguided student",
+        "delta": "KL clipping threshold in nats: tokens with a larger KL are left out of the loss; "
+        "none keeps every token",
+        "select_target": "distill the correct guided completion that is most likely under the "
+        "unguided prompt; when off, a random correct one",
+        "normalize_target": "for that choice, the mean or the sum of a completion's token "
+        "log-probabilities",
+        "reverse_kl": "use KL(autonomous || guided) instead of KL(guided || autonomous)",
+        "sft_on_target": "use SFT on the chosen guided completion instead of the KL",
+        "fixed_alpha": "the same distillation weight for every problem; none: the adaptive weight",
         "alpha0": "scale of the adaptive weight",
-        "gamma": "keeps the adaptive weight finite where no autonomous solution is right",
+        "gamma": "keeps the adaptive weight finite when no autonomous completion is correct",
         "alpha_max": "upper bound of the adaptive weight",
     },
     "learning from given solutions (sft, luffy, hpt)": {
-        "given_solution": "expert_solution (a strong model's) or solution (the data's own)",
-        "hpt_gate": "hpt learns the given solution where at most so many rollouts are right",
-        "sft_tokens_per_step": "solution tokens that sft learns in a step; 0: as many solutions as "
-        "the other methods sample",
+        "given_solution": "expert_solution (from a strong model) or solution (from the data)",
+        "hpt_gate": "hpt learns the given solution of a problem if at most this many of its "
+        "rollouts are correct",
+        "sft_tokens_per_step": "solution tokens that sft learns in one step; 0: as many solutions "
+        "as the other methods sample",
     },
     "optimizer and memory": {
-        "learning_rate": "AdamW's learning rate",
-        "weight_decay": "AdamW's weight decay",
-        "max_grad_norm": "a gradient with a larger norm is scaled down to this one",
-        "micro_batch_tokens": "tokens in one backward pass: fewer need less memory; 0: all at once",
-        "lora_rank": "rank of LoRA adapters; 0 trains all weights",
-        "gradient_checkpointing": "need less memory by computing activations twice",
+        "learning_rate": "learning rate of AdamW",
+        "weight_decay": "weight decay of AdamW",
+        "max_grad_norm": "gradients with a larger norm are scaled down to this norm",
+        "micro_batch_tokens": "tokens in one backward pass; fewer need less memory; 0: no limit",
+        "lora_rank": "rank of LoRA adapters; 0: train all weights",
+        "gradient_checkpointing": "recompute activations in the backward pass to save memory",
     },
     "the run": {
-        "evaluate_every": "steps between measurements on validation; 0: none; on mini-gsm alone",
-        "early_stop": "end after so many measurements without a new best, with the best weights; "
-        "0: never",
-        "checkpoint_every": "steps between checkpoints; the last step always gets one",
-        "seed": "draws the order of the problems and the rollouts",
-        "threads": "CPU threads; 0: as many as torch chooses",
+        "evaluate_every": "measure validation accuracy every N steps (only on mini-gsm); 0: never",
+        "early_stop": "stop after N measurements without a new best accuracy, and keep the best "
+        "weights; 0: never",
+        "checkpoint_every": "save a checkpoint every N steps, and after the last step",
+        "seed": "random seed of the order of the problems and of the rollouts",
+        "threads": "CPU threads; 0: torch chooses",
         "out": "folder of the run (default runs/METHOD-SEED)",
-        "resume": "go on with the run in --out from its newest checkpoint",
+        "resume": "continue the run in --out from its newest checkpoint",
     },
 }
-METAVARS = {"data": "NAME|FILE", "strategies": "FILE", "out": "FOLDER", "seeds": "N|N-N"}
-METAVARS |= {"question_column": "NAME", "answer_column": "NAME"}
-METAVARS |= {"report": "FOLDER", "inspect": "FILE", "measure": "STUDENT", "teacher": "URL|NAME"}
-METAVARS |= {
+METAVARS = {
+    "data": "NAME|FILE",
+    "strategies": "FILE",
+    "out": "FOLDER",
+    "seeds": "N|N-N",
+    "report": "FOLDER",
+    "inspect": "FILE",
+    "measure": "STUDENT",
+    "teacher": "URL|NAME",
     "chat_template_kwargs": "JSON",
     "learning_rate": "X",
-    "methods": "A,B",
     "temperature": "X",
+    "methods": "A,B",
     "timeout": "SECONDS",
 }
-MAX_NEW_TOKENS = 256  # of `evaluate`, where the data has no settings of its own
+COLUMNS = ("question_column", "answer_column")
+
+
+# Options
+
+
+def add_settings(parser, names: Iterable[str], told_default: Callable[[Field], str]) -> None:
+    """Add the settings `names` of Config as options, in the groups of SETTINGS.
+
+    An option that is not given is left out of the namespace, so Config's default applies;
+    `told_default` puts that default into the help.
+    """
+    defined = {field.name: field for field in fields(Config)}
+    kinds = {int: (whole(), "N"), float: (number(), "X"), str: (str, "NAME")}
+    kinds[dict | None] = (json_object, "JSON")
+    for title, settings in SETTINGS.items():
+        shown = [name for name in settings if name in names]
+        group = parser.add_argument_group(title) if shown else None
+        for name in shown:
+            field = defined[name]
+            about = settings[name] + told_default(field)
+            keywords = {"default": argparse.SUPPRESS, "help": about}
+            if name == "resume":
+                keywords |= {"action": "store_true"}
+            elif field.type is bool:
+                keywords |= {"action": argparse.BooleanOptionalAction}
+            else:
+                read, metavar = kinds.get(field.type, (number_or_none, "X"))
+                keywords |= {"type": read, "metavar": METAVARS.get(name, metavar)}
+            group.add_argument(flag(name), **keywords)
 
 
 def add_option(parser, name: str, default, about: str, read: Callable = str) -> None:
-    """Add an option that takes a value; its default is told where there is one."""
+    """Add an option that takes a value; the help ends with its default, if it has one."""
     told = "" if default in ("", None) else f" (default {show(default)})"
     kind = "NAME" if read is str else "X" if isinstance(default, float) else "N"
     parser.add_argument(
@@ -115,7 +159,7 @@ def flag(name: str) -> str:
 
 
 def show(value) -> str:
-    """A default in words."""
+    """A default as the help prints it."""
     if isinstance(value, bool):
         return "on" if value else "off"
     if value is None:
@@ -123,45 +167,38 @@ def show(value) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-# Readers of one option's text.
+# Readers of an option's value, for argparse
 
 
 def whole(least: int | None = None) -> Callable[[str], int]:
-    """Reads a whole number."""
-
-    def read(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = None
-        if value is None or (least is not None and value < least):
-            limit = "" if least is None else f" of at least {least}"
-            raise argparse.ArgumentTypeError(f"must be a whole number{limit}, not {text!r}")
-        return value
-
-    return read
+    """A reader of whole numbers."""
+    return _reader(int, "a whole number", least)
 
 
 def number(least: float | None = None, above: float | None = None) -> Callable[[str], float]:
-    """Reads a finite number."""
+    """A reader of finite numbers."""
+    return _reader(float, "a finite number", least, above)
 
-    def read(text: str) -> float:
+
+def _reader(convert: Callable, kind: str, least=None, above=None) -> Callable:
+    limit = "" if least is None else f" of at least {least}"
+    limit += "" if above is None else f" above {above}"
+
+    def read(text: str):
         try:
-            value = float(text)
+            value = convert(text)
         except ValueError:
             value = math.nan
         low = (least is not None and value < least) or (above is not None and value <= above)
-        if low or not math.isfinite(value):
-            limit = "" if least is None else f" of at least {least}"
-            limit += "" if above is None else f" above {above}"
-            raise argparse.ArgumentTypeError(f"must be a finite number{limit}, not {text!r}")
+        if low or not -math.inf < value < math.inf:
+            raise argparse.ArgumentTypeError(f"must be {kind}{limit}, not {text!r}")
         return value
 
     return read
 
 
 def json_object(text: str) -> dict:
-    """Reads a JSON object."""
+    """Read a JSON object."""
     try:
         value = json.loads(text)
     except ValueError:
@@ -173,10 +210,89 @@ def json_object(text: str) -> dict:
 
 
 def number_or_none(text: str) -> float | None:
-    """Reads a number, or "none"."""
+    """Read a number, or "none"; `Config.check` knows which numbers are possible."""
     if text.lower() == "none":
         return None
     try:
-        return float(text)  # Config.check knows what is possible
+        return float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"must be a number or none, not {text!r}") from None
+
+
+# What the options name
+
+
+def problems_of(
+    data: str,
+    split: str,
+    strategies: str,
+    columns: Mapping[str, str | None] | None = None,
+    latex: bool | None = None,
+) -> list:
+    """The problems in --data, with the strategies of the file in --strategies, if one is given.
+
+    `columns` holds the COLUMNS among a command's options. Raises ValueError if there is no such
+    data, split or column, and OSError if a file can't be read.
+    """
+    from ..benchmarks import BENCHMARKS, load_benchmark
+    from ..mini_gsm.world import make_problems
+    from ..problems import load_gsm8k, load_problems
+    from ..strategies import load_strategies, with_strategies
+    from ..support.latex import reads_as_latex
+    from ..support.records import FILE_ENDINGS
+
+    named = {name: columns[name] for name in COLUMNS if columns and columns.get(name)}
+    if named and not is_file(data):
+        raise ValueError(f"{data} has no {', '.join(map(flag, named))}: use them with a FILE only")
+    benchmarks = BENCHMARKS if split == "test" else {}  # for evaluation only
+    if data == "mini-gsm":
+        problems = list(make_problems(split))
+    elif data == "gsm8k":
+        problems = load_gsm8k(split)
+    elif data in benchmarks:
+        problems = load_benchmark(data)
+    elif is_file(data):
+        problems = load_problems(data, reads_as_latex if latex else None, **named)
+    else:
+        names = ", ".join(["mini-gsm", "gsm8k", *benchmarks])
+        endings = " or ".join([", ".join(FILE_ENDINGS[:-1]), FILE_ENDINGS[-1]])
+        raise ValueError(f"data must be {names} or a file that ends in {endings}, not {data!r}")
+    return with_strategies(problems, load_strategies(strategies)) if strategies else problems
+
+
+def is_file(data: str) -> bool:
+    """Whether --data names a file."""
+    from ..support.records import FILE_ENDINGS
+
+    return data.lower().endswith(FILE_ENDINGS)
+
+
+def longest_completion(max_new_tokens: int | None, data: str) -> int:
+    """The length limit in tokens: --max-new-tokens if given, else the one of training on `data`."""
+    from ..mini_gsm.pretraining import settings_for
+
+    chosen = settings_for(data, "").get("max_new_tokens", Config.max_new_tokens)
+    return max_new_tokens or chosen
+
+
+def student_of(name: str, **settings):
+    """The student in --student, loaded with settings; ValueError if it can't be loaded."""
+    from ..student import load_student
+
+    quiet_loading()
+    return load_student(name, **settings)
+
+
+def quiet_loading() -> None:
+    """Hide the progress bar of loading weights: it takes seconds at most."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
+def set_threads(threads: int) -> None:
+    """Use so many CPU threads; 0 leaves the number to torch."""
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)

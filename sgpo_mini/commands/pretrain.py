@@ -1,12 +1,24 @@
-"""`python -m sgpo_mini pretrain`: make the tiny student anew, or warm a model up on solutions."""
+"""`python -m sgpo_mini pretrain`: pretrain a tiny student, or warm up a model by SFT."""
 
 import argparse
 from pathlib import Path
 
-from .inputs import COLUMNS, problems_of, set_threads, student_of
-from .options import PROGRAM, SETTINGS, add_option, flag, json_object, number, show, whole
+from .options import (
+    COLUMNS,
+    PROGRAM,
+    SETTINGS,
+    add_option,
+    flag,
+    json_object,
+    number,
+    problems_of,
+    set_threads,
+    show,
+    student_of,
+    whole,
+)
 
-# The options of `pretrain` that only its second use has, with their defaults.
+# The options that only SFT has, with their defaults.
 _OF_SFT = {
     "data": "mini-gsm",
     "question_column": "",
@@ -24,12 +36,12 @@ _OF_SFT = {
 
 
 def pretrain_command(options: argparse.Namespace) -> None:
-    """Make the tiny student anew, or warm a model up."""
+    """Pretrain a tiny student, or warm up the student in --student by SFT."""
     new = options.student == "new"
     others = _OF_SFT if new else ["steps"]
     if given := [name for name in others if getattr(options, name) is not None]:
         flags = ", ".join(map(flag, given))
-        use = "the tiny student's pretraining" if new else "the warm-up (it counts --epochs)"
+        use = "pretraining a new student" if new else "SFT (its length is set by --epochs)"
         raise ValueError(f"{use} has no {flags}: see {PROGRAM} pretrain --help")
     options.out = options.out or f"runs/{'student' if new else 'warm-up'}-{options.seed}"
     set_threads(options.threads)
@@ -71,23 +83,26 @@ def _warm_up(options: argparse.Namespace) -> None:
 
 
 def add_pretrain(parser: argparse.ArgumentParser) -> None:
-    """The options of `pretrain`."""
+    """Add the options of `pretrain`."""
     parser.set_defaults(run=pretrain_command)
-    what = "new: the tiny student, from nothing; else SFT of this folder or model on the Hub"
+    what = "new: pretrain a tiny student; a folder or a model's name on the Hub: SFT of that model"
     add_option(parser, "student", "new", what)
-    add_option(parser, "seed", 0, "draws the examples and a new student's first weights", whole())
+    seed = "random seed of the order of the examples and of a new student's weights"
+    add_option(parser, "seed", 0, seed, whole())
     add_option(parser, "threads", 0, SETTINGS["the run"]["threads"], whole(0))
-    out = "folder of the run (default runs/student-SEED for new, runs/warm-up-SEED for SFT)"
+    out = "folder of the run (default runs/student-SEED for a new student, runs/warm-up-SEED else)"
     add_option(parser, "out", "", out)
     parser.add_argument("--resume", action="store_true", help=SETTINGS["the run"]["resume"])
-    group = parser.add_argument_group("new alone")
-    add_option(group, "steps", None, "training steps (default: as the shipped student)", whole(1))
-    group = parser.add_argument_group("SFT alone")
-    about = SETTINGS["what is trained, and on what"] | SETTINGS["optimizer and memory"]
+    group = parser.add_argument_group("only for a new student")
+    add_option(
+        group, "steps", None, "training steps (default: those of the tiny student)", whole(1)
+    )
+    group = parser.add_argument_group("only for SFT")
+    about = SETTINGS["student and problems"] | SETTINGS["optimizer and memory"]
     about |= {
         "with_strategy": "put each problem's strategy into the prompt",
-        "epochs": "how often every solution is learnt",
-        "batch_size": "solutions in one step",
+        "epochs": "passes over the solutions",
+        "batch_size": "solutions per step",
     }
     readers = {
         "chat_template_kwargs": json_object,

@@ -1,23 +1,36 @@
-"""`python -m sgpo_mini strategies`: make strategies, look at them, or measure whether they help."""
+"""`python -m sgpo_mini strategies`: make strategies, inspect them, or measure whether they help."""
 
 import argparse
+from collections.abc import Callable
+from pathlib import Path
 
-from .inputs import COLUMNS, is_file, problems_of, set_threads, student_of
 from .options import (
-    MAX_NEW_TOKENS,
+    COLUMNS,
     PROGRAM,
     SETTINGS,
-    SPLIT_HELP,
+    SPLITS,
+    TEMPLATE,
     add_option,
     flag,
+    is_file,
     json_object,
+    longest_completion,
     number,
+    problems_of,
+    quiet_loading,
+    set_threads,
     show,
+    student_of,
     whole,
 )
-from .sources import SOURCES, make_strategies
 
-# The options that not every job has, with their defaults.
+SOURCES = {
+    "teacher": "ask a strong model (--teacher)",
+    "solution": "read them from worked solutions marked as in GSM8K, <<48/2=24>>",
+    "subquestions": "take GSM8K's own sub-questions (its socratic configuration)",
+    "world": "the true strategies of mini-gsm",
+}
+# The options that only some jobs have, with their defaults.
 _OF_TEACHER = {
     "teacher": "",
     "teacher_model": "",
@@ -44,12 +57,12 @@ _OF_MEASURE = {
 
 
 def strategies_command(options: argparse.Namespace) -> None:
-    """Do the one job that the options name."""
-    jobs = {"source": make_strategies, "inspect": _inspect, "measure": _measure}
+    """Do the job that the options ask for; ValueError if they ask for none or several."""
+    jobs = {"source": _make, "inspect": _inspect, "measure": _measure}
     given = [name for name in jobs if getattr(options, name)]
     if len(given) != 1:
         raise ValueError(
-            "give one of --source (make strategies), --inspect FILE (look at them) and "
+            "give one of --source (make strategies), --inspect FILE (look at them) or "
             f"--measure STUDENT (do they help?): see {PROGRAM} strategies --help"
         )
     job = given[0]
@@ -74,9 +87,110 @@ def strategies_command(options: argparse.Namespace) -> None:
 
 
 def _refuse(options: argparse.Namespace, names: list[str], told: str) -> None:
-    """ValueError where options are given that would do nothing."""
+    """Raise ValueError if one of these options is given: it would have no effect."""
     if given := [name for name in names if getattr(options, name) is not None]:
-        raise ValueError(f"{told} has no {', '.join(map(flag, given))}")
+        it = "it" if len(given) == 1 else "them"
+        raise ValueError(f"{told} has no {', '.join(map(flag, given))}: leave {it} out")
+
+
+def _make(options: argparse.Namespace) -> None:
+    """Make strategies from one of SOURCES, and save them to --out."""
+    from ..problems import load_gsm8k
+    from ..strategies import Strategy
+    from ..strategy_sources import worked_solutions
+    from ..support.files import locked
+
+    source, data, split = options.source, options.data or "mini-gsm", options.split or "train"
+    options.out = options.out or f"runs/strategies-{source}.jsonl"
+    if not options.out.endswith(".jsonl"):
+        raise ValueError(f"out must be a file that ends in .jsonl, not {options.out!r}")
+    if source == "world" and data != "mini-gsm":
+        raise ValueError(f"--source world is for --data mini-gsm, not {data}: take another source")
+    if source == "subquestions" and data == "mini-gsm":
+        raise ValueError(
+            "--source subquestions needs --data gsm8k, or a FILE whose solutions have "
+            "sub-questions; mini-gsm has none"
+        )
+    if source == "subquestions" and data == "gsm8k" and not any(vars(options)[c] for c in COLUMNS):
+        problems = load_gsm8k(split, "socratic")
+    else:
+        problems = problems_of(data, split, "", vars(options))
+    problems = problems[: options.limit or None]
+    if source == "teacher":
+        return _ask_teacher(options, problems)
+    read = {
+        "world": lambda problem: Strategy.parse(problem.strategy),
+        "solution": worked_solutions.strategy_from_solution,
+        "subquestions": worked_solutions.strategy_from_subquestions,
+    }
+    with locked(Path(options.out).with_suffix(".lock"), options.out):
+        _read_strategies(options.out, problems, read[source])
+
+
+def _ask_teacher(options: argparse.Namespace, problems: list) -> None:
+    from ..strategy_sources.extraction import extract_strategies
+    from ..strategy_sources.teacher_store import summary
+    from ..strategy_sources.teachers import open_teacher
+
+    if not options.teacher:
+        raise ValueError("--source teacher needs --teacher (a server's URL, a folder, or a name)")
+    quiet_loading()
+    found = extract_strategies(
+        problems,
+        open_teacher(
+            options.teacher,
+            options.teacher_model,
+            timeout=options.timeout,
+            chat_template_kwargs=options.chat_template_kwargs,
+        ),
+        options.out,
+        candidates=options.candidates,
+        parallel=options.parallel,
+        with_solutions=options.with_solutions,
+        retry_failed=options.retry_failed,
+        max_new_tokens=options.max_new_tokens,
+    )
+    print(summary(options.out, problems))
+    if not found:
+        failed = Path(options.out).with_suffix(".failed.jsonl")
+        raise ValueError(f"no strategy was kept: see the reasons in {failed}")
+    print(f"strategies: {options.out}")
+
+
+def _read_strategies(out: str, problems: list, read: Callable) -> None:
+    """Save the strategies that `read` finds, and beside them why the other problems have none."""
+    import json
+
+    from ..strategies import leaks, save_strategies
+
+    if Path(out).exists():
+        raise ValueError(f"{out} already exists: give another --out, or remove it")
+
+    strategies, unread = {}, {}
+    for problem in problems:
+        try:
+            strategy = read(problem)
+            if found := leaks(strategy, problem):
+                raise ValueError(f"the strategy would leak {', '.join(found)}")
+            strategies[problem.id] = strategy
+        except ValueError as error:
+            unread[problem.id] = str(error)
+    if not strategies:
+        raise ValueError(
+            f"none of the {len(problems)} problems has a readable strategy; the first: "
+            f"{next(iter(unread.values()))}"
+        )
+    failed = Path(out).with_suffix(".failed.jsonl")
+    save_strategies(out, strategies)
+    failed.unlink(missing_ok=True)  # left by an earlier file of this name
+    distinct = len(set(strategies.values()))
+    print(f"kept {len(strategies)} of {len(problems)}, {distinct} distinct")
+    if unread:
+        rows = [json.dumps({"id": i, "reason": r}, ensure_ascii=False) for i, r in unread.items()]
+        failed.write_text("\n".join(rows) + "\n", encoding="utf-8")
+        first = next(iter(unread.values()))
+        print(f"no strategy for {len(unread)}: reasons in {failed} (the first: {first})")
+    print(f"strategies: {out}")
 
 
 def _inspect(options: argparse.Namespace) -> None:
@@ -93,7 +207,6 @@ def _inspect(options: argparse.Namespace) -> None:
 def _measure(options: argparse.Namespace) -> None:
     import random
 
-    from ..mini_gsm.pretraining import settings_for
     from ..strategies import load_strategies
     from ..strategy_sources.measure import measure_strategies
     from ..student import refuse_unknown_words
@@ -101,9 +214,9 @@ def _measure(options: argparse.Namespace) -> None:
 
     data = options.data or "mini-gsm"
     if options.temperature == 0 and options.samples > 1:
-        raise ValueError("several samples a problem need a temperature above 0")
+        raise ValueError("several samples per problem need a temperature above 0")
     problems = problems_of(data, options.split or "train", options.strategies, vars(options))
-    if options.strategies:  # the others would be measured with strategies that are not in the file
+    if options.strategies:  # measure only the strategies that are in the file
         strategies = load_strategies(options.strategies)
         problems = [problem for problem in problems if problem.id in strategies]
     problems = [problem for problem in problems if problem.family not in SURE_AND_WRONG]
@@ -116,8 +229,7 @@ def _measure(options: argparse.Namespace) -> None:
         problems,
         samples=options.samples,
         temperature=options.temperature,
-        max_new_tokens=options.max_new_tokens
-        or settings_for(data, "").get("max_new_tokens", MAX_NEW_TOKENS),
+        max_new_tokens=longest_completion(options.max_new_tokens, data),
         batch_size=options.batch_size,
         seed=options.seed,
         progress=True,
@@ -126,63 +238,62 @@ def _measure(options: argparse.Namespace) -> None:
 
 
 def add_strategies(parser: argparse.ArgumentParser) -> None:
-    """The options of `strategies`."""
+    """Add the options of `strategies`."""
     parser.set_defaults(run=strategies_command)
-    about = SETTINGS["what is trained, and on what"] | SETTINGS["the run"]
+    about = SETTINGS["student and problems"] | SETTINGS["the run"]
+    group = parser.add_argument_group("what to do (give one)")
     sources = "; ".join(f"{name}: {text}" for name, text in SOURCES.items())
-    group = parser.add_argument_group("what to do: one of these")
     group.add_argument("--source", choices=SOURCES, help=f"make strategies. {sources}")
-    add_option(group, "inspect", "", "counts, lengths, leaks, reuse, and ten of FILE at random")
-    what = "p_auto and p_guide of this student (tiny, a folder, a name on the Hub), and with "
-    add_option(
-        group, "measure", "", f"{what}the strategies shuffled, and with a text that says nothing"
-    )
-    group = parser.add_argument_group("which problems")
-    data = "(default mini-gsm; with --inspect none: the strategies are shown without problems)"
+    inspect = "show counts, lengths, leaks, repeats, and ten random strategies of FILE"
+    add_option(group, "inspect", "", inspect)
+    measure = "accuracy of STUDENT (as in train) without strategies (p_auto), with them (p_guide), "
+    measure += "with shuffled ones and with contentless ones"
+    add_option(group, "measure", "", measure)
+    group = parser.add_argument_group("problems")
+    data = "(default mini-gsm; --inspect shows the problems only if --data is given)"
     add_option(group, "data", None, f"{about['data']} {data}")
     for name in COLUMNS:
         add_option(group, name, None, about[name])
-    add_option(group, "split", None, SPLIT_HELP.replace("default test", "default train"))
-    limit = "only so many problems, the first ones (with --measure drawn by --seed); 0: all"
-    add_option(group, "limit", None, f"{limit} (default 0)", whole(0))
-    seed = "with --inspect and --measure: draws what is shown, measured and sampled (default 0)"
+    add_option(group, "split", None, f"{SPLITS} (default train)")
+    limit = "use only the first N problems (--measure draws N at random); 0: all (default 0)"
+    add_option(group, "limit", None, limit, whole(0))
+    seed = "with --inspect and --measure: random seed of what is shown or sampled (default 0)"
     add_option(group, "seed", None, seed, whole())
-    threads = f"for a model that runs here: {about['threads']} (default 0)"
+    threads = f"for a model on this machine: {about['threads']} (default 0)"
     add_option(group, "threads", None, threads, whole(0))
-    told = "for a model that runs here: " + about["chat_template_kwargs"].split(";")[0]
-    add_option(group, "chat_template_kwargs", None, told, json_object)
+    template = f"for a model on this machine: {TEMPLATE}"
+    add_option(group, "chat_template_kwargs", None, template, json_object)
     group = parser.add_argument_group("--source")
-    out = "the store to make (default runs/strategies-SOURCE.jsonl); what fails is told in a "
-    out += "NAME.failed.jsonl beside it. With a teacher the same command goes on with it"
+    out = "file for the strategies (default runs/strategies-SOURCE.jsonl); failed problems and "
+    out += "reasons go to NAME.failed.jsonl. With a teacher, the same command resumes a stopped run"
     group.add_argument("--out", metavar="FILE", default=None, help=out)
     group = parser.add_argument_group("--source teacher")
     told = {
-        "teacher": "base URL of a server that speaks the OpenAI chat protocol "
-        "(http://localhost:8000/v1; its key, if it wants one, is read from the environment "
-        "variable SGPO_TEACHER_KEY), a folder with a model, or a model's name on the Hub",
-        "teacher_model": "the name under which the server knows the model",
-        "with_solutions": "draw from the given solutions: the teacher need not solve the problems",
-        "retry_failed": "ask the problems that failed once more; a model run here draws anew",
-        "candidates": "strategies drawn for each problem, of which the best is kept",
-        "parallel": "problems worked on side by side, one request each",
-        "timeout": "seconds that a server may be silent before it is asked again",
-        "max_new_tokens": "longest reply in tokens, a reasoning part included (default 2048); with "
-        f"--measure the longest solution (default {MAX_NEW_TOKENS}; on mini-gsm as in training)",
-        "strategies": "JSONL file to measure; without it the strategies that the problems bring",
-        "samples": "solutions of each problem with each prompt",
-        "temperature": "of sampling those",
-        "batch_size": "solutions at a time: fewer need less memory",
+        "teacher": "base URL of a server with the OpenAI chat API (http://localhost:8000/v1; if it "
+        "needs a key, put it into the environment variable SGPO_TEACHER_KEY), a folder with a "
+        "model, or a model's name on the Hub",
+        "teacher_model": "name of the model on the server",
+        "with_solutions": "show the teacher the given solutions, so it need not solve the problems",
+        "retry_failed": "ask again for problems that failed; a local model draws new samples",
+        "candidates": "strategies drawn per problem; the best one is kept",
+        "parallel": "problems processed at the same time, with one request each",
+        "timeout": "seconds to wait for the server before a request is repeated",
+        "max_new_tokens": "length limit of a reply in tokens, reasoning included (default 2048); "
+        "with --measure, of a completion (default 256; on mini-gsm 40, as in training)",
+        "strategies": "JSONL file to measure (default: the strategies that come with the problems)",
+        "samples": "completions per problem with each prompt",
+        "temperature": "sampling temperature",
+        "batch_size": "completions generated at a time; fewer need less memory",
     }
-    readers = {"teacher": str, "teacher_model": str, "strategies": str}
-    readers |= {"timeout": number(above=0), "temperature": number(least=0)}
+    readers = {"timeout": number(above=0), "temperature": number(least=0)}
     for title, options in (("", _OF_TEACHER), ("--measure", _OF_MEASURE)):
         group = parser.add_argument_group(title) if title else group
         for name, default in options.items():
             if name not in told or default is None:
-                continue  # it is there already
+                continue  # added above
             if default is False:
                 group.add_argument(flag(name), action="store_true", default=None, help=told[name])
-            else:
-                text = told[name] if "(default" in told[name] or default == "" else ""
-                text = text or f"{told[name]} (default {show(default)})"
-                add_option(group, name, None, text, readers.get(name, whole(1)))
+                continue
+            shown = default == "" or "(default" in told[name]
+            text = told[name] if shown else f"{told[name]} (default {show(default)})"
+            add_option(group, name, None, text, readers.get(name, whole(1) if default else str))

@@ -1,19 +1,19 @@
 """`python -m sgpo_mini train`: one run of one method, with every setting."""
 
 import argparse
-from dataclasses import fields
+from dataclasses import Field, fields
 from pathlib import Path
 
-from .inputs import problems_of, student_of
-from .options import METAVARS, SETTINGS, flag, json_object, number, number_or_none, show, whole
+from ..config import METHODS, Config
+from .options import add_settings, problems_of, show, student_of
 
 
 def train_command(options: argparse.Namespace) -> None:
-    """Train as the options say, and leave the run in --out."""
+    """Train a student as the options say, and save the run in --out."""
     from ..benchmarks import BENCHMARKS
     from ..mini_gsm.pretraining import settings_for
     from ..study.runs import validation_problems
-    from ..training import Config, train
+    from ..training import train
 
     names = {field.name for field in fields(Config)}
     given = {name: value for name, value in vars(options).items() if name in names}
@@ -23,9 +23,12 @@ def train_command(options: argparse.Namespace) -> None:
     config.out = options.out = config.out or f"runs/{config.method}-{config.seed}"
     config.check()
     if data in BENCHMARKS:
-        raise ValueError(f"{data} is there to evaluate on: train on other problems")
+        raise ValueError(f"{data} is a benchmark, for evaluation only: train on other problems")
     if config.evaluate_every and data != "mini-gsm":
-        raise ValueError("evaluate_every needs validation problems, which only mini-gsm has")
+        raise ValueError(
+            "evaluate_every needs validation problems, which only mini-gsm has: leave "
+            "--evaluate-every out"
+        )
     problems = problems_of(data, "train", config.strategies, vars(config))
     validation = validation_problems() if data == "mini-gsm" else None
     names = ("lora_rank", "gradient_checkpointing", "chat_template_kwargs")
@@ -35,34 +38,19 @@ def train_command(options: argparse.Namespace) -> None:
 
 
 def add_train(parser: argparse.ArgumentParser, with_settings: bool) -> None:
-    """The options of `train`: every setting; without them where another command is asked for."""
+    """Add the options of `train`: every setting of Config.
+
+    Their defaults on mini-gsm take torch to read, so another command's parser leaves them out.
+    """
     parser.set_defaults(run=train_command)
-    if not with_settings:
-        return
-    from ..training import Config
-
-    defined = {field.name: field for field in fields(Config)}
-    for title, settings in SETTINGS.items():
-        group = parser.add_argument_group(title)
-        for name, about in settings.items():
-            field = defined[name]
-            keywords = {"default": argparse.SUPPRESS, "help": about + _default_text(field)}
-            if name == "resume":
-                keywords["action"] = "store_true"
-            elif field.type is bool:
-                keywords["action"] = argparse.BooleanOptionalAction
-            else:
-                readers = {int: whole(), float: number(), str: str, dict | None: json_object}
-                keywords["type"] = readers.get(field.type, number_or_none)
-                kinds = {int: "N", str: "NAME"}
-                keywords["metavar"] = METAVARS.get(name) or kinds.get(field.type, "X")
-            group.add_argument(flag(name), **keywords)
+    if with_settings:
+        names = [field.name for field in fields(Config)]
+        add_settings(parser, names, _told_default)
 
 
-def _default_text(field) -> str:
-    """The default of a setting in words, and what the tiny student has in its place on mini-gsm."""
+def _told_default(field: Field) -> str:
+    """The default of a setting as the help prints it, and the ones used on mini-gsm."""
     from ..mini_gsm.pretraining import settings_for
-    from ..training import METHODS
 
     if field.default == "" or field.name == "resume":
         return ""
@@ -77,5 +65,5 @@ def _default_text(field) -> str:
     for method, value in chosen.items():
         if value is not None:
             by_value.setdefault(show(value), []).append(method)
-    told = [f"{value} with {' and '.join(methods)}" for value, methods in by_value.items()]
-    return f"{text}; on mini-gsm {', '.join(told)})"
+    told = [f"{value} with {', '.join(methods)}" for value, methods in by_value.items()]
+    return f"{text}; on mini-gsm {'; '.join(told)})"

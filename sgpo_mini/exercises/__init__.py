@@ -1,10 +1,9 @@
-"""The checks behind the notebooks' exercises.
+"""The checks of the notebooks' exercises, one file per notebook.
 
-A check calls the reader's function, prints one line that says what is wrong or right, and returns
-whether it is solved. It raises nothing, whatever the function does; only Ctrl-C gets through. What
-is right is asked of the package's own functions.
-
-A file a notebook; `checking.py` has what they share.
+A check calls the reader's function, prints one line that says whether the answer is right and, if
+not, what is wrong, and returns whether the exercise is solved. It never raises, whatever the
+function does; only Ctrl-C gets through. The expected answers come from the package's own functions.
+`checking.py` has what the checks share. Only the notebooks import this wing.
 """
 
 from .baselines import check_luffy_gradient, check_paired_interval

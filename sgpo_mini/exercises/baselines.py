@@ -6,23 +6,16 @@ from collections.abc import Callable
 import torch
 
 from ..evaluation import confidence_interval
-from ..losses import (
-    group_advantages,
-    policy_shaping_loss,
-)
-from .checking import (
-    Wrong,
-    answer_of,
-    exercise,
-    number_of,
-    values_of,
-)
+from ..losses import group_advantages, policy_shaping_loss
+from .checking import Wrong, answer_of, exercise, number_of, values_of
 
 
 @exercise
 def check_paired_interval(function: Callable) -> str:
-    """Exercise: the 95 % t interval of second - first over five seeds, `f(first, second) -> (low,
-    high)`, paired by seed."""
+    """Exercise: the 95 % t interval of second - first over five seeds, paired by seed.
+
+    `f(first, second) -> (low, high)`.
+    """
     quantile = 2.776
     for first, second in (
         ([70.0, 74.0, 69.0, 73.0, 74.0], [76.0, 79.0, 76.0, 80.0, 79.0]),
@@ -42,21 +35,21 @@ def check_paired_interval(function: Callable) -> str:
         alone = [confidence_interval(values, over="seeds") for values in (first, second)]
         unpaired = math.hypot(*((b - a) / 2 for a, b in alone))
         near = {
-            "it comes as (low, high)": (middle + half, middle - half),
+            "return (low, high), not (high, low)": (middle + half, middle - half),
             "the difference is second - first": (-middle - half, -middle + half),
-            "divide the standard deviation by √5: the mean of five is surer than one":
+            "divide the standard deviation by √5: you need the error of a mean of five":
                 (middle - half * math.sqrt(5), middle + half * math.sqrt(5)),
             "divide by n - 1 in the standard deviation, not by n":
                 (middle - half * math.sqrt(0.8), middle + half * math.sqrt(0.8)),
-            "with five seeds the t quantile is 2.776, not the normal's 1.96":
+            "with five seeds use the t quantile 2.776, not 1.96 of the normal distribution":
                 (middle - half * 1.96 / quantile, middle + half * 1.96 / quantile),
             "with five seeds there are four degrees of freedom: 2.776, not 2.571":
                 (middle - half * 2.571 / quantile, middle + half * 2.571 / quantile),
             "the quantile 2.776 is missing":
                 (middle - half / quantile, middle + half / quantile),
-            "that is not paired: take the differences seed by seed first":
+            "this is not paired: take the difference of each seed first":
                 (middle - unpaired, middle + unpaired),
-            "that is not paired (2.306 is for two groups): take the differences first":
+            "this is not paired (2.306 is for two groups): take the difference of each seed first":
                 (middle - unpaired * 2.306 / quantile, middle + unpaired * 2.306 / quantile),
         }  # fmt: skip
         shown = f"({expected[0]:.4g}, {expected[1]:.4g})"
@@ -66,13 +59,16 @@ def check_paired_interval(function: Callable) -> str:
                 why = said
                 break
         raise Wrong(f"{call} returned ({low:.4g}, {high:.4g}), not {shown}; {why}")
-    return "the mean difference, give or take 2.776 standard errors"
+    return "the mean difference ± 2.776 standard errors"
 
 
 @exercise
 def check_luffy_gradient(function: Callable) -> str:
-    """Exercise: d loss / d log π of one token of LUFFY's given solution, `f(p, right, own,
-    shaping=0.1)`: its probability is p, and of `own` rollouts beside the solution `right` are."""
+    """Exercise: d loss / d log π of one token of LUFFY's given solution.
+
+    `f(p, right, own, shaping=0.1)`: the token has probability p, and `right` of the `own` rollouts
+    beside the given solution are correct.
+    """
     for p, right, own, options in (
         (0.2, 1, 3, {}),
         (0.1, 0, 11, {}),
@@ -99,18 +95,18 @@ def check_luffy_gradient(function: Callable) -> str:
         scaled = group_advantages(rewards)[0, -1].item()
         why = "it is -A · shaping · p / (p + shaping)²"
         for said, wrong in (
-            ("the sign is wrong: a step downhill raises a good token", a * push),
+            ("the sign is wrong: gradient descent must raise a good token", a * push),
             ("A is reward - mean; LUFFY does not divide by the standard deviation", -scaled * push),
-            ("the mean is over the whole group, the given solution too", -own_mean * push),
+            ("the mean is over the whole group, including the given solution", -own_mean * push),
             ("the advantage is missing", -push),
-            ("that is the derivative with respect to p; for log p multiply by p", -a * push / p),
-            ("that is the loss, not its derivative", -a * f),
-            ("that is SFT's push times A: f has a derivative", -a),
-            ("that is plain importance sampling: f(x) = x / (x + shaping), not x", -a * p),
+            ("this is the derivative by p; for log p, multiply by p", -a * push / p),
+            ("this is the loss, not its derivative", -a * f),
+            ("this is SFT's gradient times A; the derivative of f is missing", -a),
+            ("this is plain importance sampling: f(x) = x / (x + shaping), not x", -a * p),
             ("use the argument `shaping`", -a * paper),
         ):
             if abs(number - wrong) < 1e-5:
                 why = said
                 break
         raise Wrong(f"{call} returned {number:.4g}, not {expected + 0:.4g}; {why}")
-    return "most for tokens near p = shaping, and nothing once every rollout is right"
+    return "largest for tokens near p = shaping, and 0 once every rollout is correct"

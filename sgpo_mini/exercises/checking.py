@@ -1,4 +1,4 @@
-"""What all checks share: how the reader's function is called, and how a mistake is said."""
+"""What all checks share: calling the reader's function, and reporting a mistake."""
 
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -12,7 +12,7 @@ Check = Callable[[Callable], bool]
 
 
 class Wrong(Exception):
-    """What a check has to say to the reader."""
+    """A mistake in the reader's function; its text is printed."""
 
 
 class Unsolved(Wrong):
@@ -20,7 +20,7 @@ class Unsolved(Wrong):
 
 
 def exercise(find_mistake: Callable[[Callable], str]) -> Check:
-    """Make a check of a function that returns the praise, or raises Wrong with the mistake."""
+    """Make a check from a function that returns the praise or raises Wrong with the mistake."""
 
     @wraps(find_mistake)
     def check(function: Callable) -> bool:
@@ -39,11 +39,11 @@ def exercise(find_mistake: Callable[[Callable], str]) -> Check:
 
 
 def answer_of(function: Callable, call: str, *arguments, **options):
-    """What the reader's function returns; `call` says how it was called."""
+    """Call the reader's function and return its answer; messages quote `call`."""
     if not callable(function):
         raise Wrong(f"give the function itself, not {shortened(function)}")
     try:
-        with redirect_stdout(StringIO()):  # a print for finding a mistake is no part of the answer
+        with redirect_stdout(StringIO()):  # hide debugging prints
             answer = function(*arguments, **options)
     except NotImplementedError:
         raise Unsolved("the function raises NotImplementedError") from None
@@ -57,7 +57,7 @@ def answer_of(function: Callable, call: str, *arguments, **options):
 
 
 def shortened(value, show: Callable = repr) -> str:
-    """A value on one line of at most 80 characters, even if it can't be shown."""
+    """A value on one line of at most 80 characters, even if its repr fails."""
     try:
         text = " ".join(show(value).split())
     except Exception:
@@ -71,7 +71,7 @@ def number_of(answer, call: str) -> float:
             return float(answer)
     except Exception:
         pass
-    raise Wrong(f"{call} returned {shortened(answer)}, which is no number")
+    raise Wrong(f"{call} returned {shortened(answer)}, which is not a number")
 
 
 def values_of(answer, call: str) -> Tensor:
@@ -84,11 +84,11 @@ def values_of(answer, call: str) -> Tensor:
             raise TypeError
         return values.float()
     except Exception:
-        raise Wrong(f"{call} returned {shortened(answer)}, which is no tensor of numbers") from None
+        raise Wrong(f"{call} returned {shortened(answer)}, not a tensor of numbers") from None
 
 
 def numbers_of(answer, shape: torch.Size, call: str, each: str, hint: str = "") -> Tensor:
-    """The answer, a tensor of finite numbers of the right shape; `each` says what has one."""
+    """The answer, a tensor of finite numbers of this shape; `each` says what has one number."""
     try:
         values = torch.as_tensor(answer)
         numbers = values.detach().cpu()
@@ -96,7 +96,7 @@ def numbers_of(answer, shape: torch.Size, call: str, each: str, hint: str = "") 
             raise TypeError
         numbers = numbers.to(torch.float64)
     except Exception:
-        raise Wrong(f"{call} returned {shortened(answer)}, which is no tensor of numbers") from None
+        raise Wrong(f"{call} returned {shortened(answer)}, not a tensor of numbers") from None
     if values.shape != shape:
         what = f"shape {(*values.shape,)}, not {(*shape,)}: one number {each}"
         raise Wrong(f"{call} returned {what}")
@@ -111,7 +111,7 @@ def all_equal(values: Tensor, expected: Tensor) -> bool:
 
 
 def gradients_of(values: Tensor, leaves: tuple[Tensor, ...], call: str) -> list[Tensor]:
-    """Of the sum of the reader's values, with respect to each leaf; 0 where there is none."""
+    """The gradients of the sum of the reader's values; 0 for a leaf without gradient."""
     try:
         found = torch.autograd.grad(values.sum(), leaves, allow_unused=True)
     except Exception as error:
@@ -123,16 +123,16 @@ def gradients_of(values: Tensor, leaves: tuple[Tensor, ...], call: str) -> list[
 
 
 def kept_of(answer, shape: torch.Size, call: str) -> Tensor:
-    """The answer as a tensor of truth values; 0 and 1 will do as well."""
+    """The answer as a tensor of truth values; 0 and 1 are accepted too."""
     try:
         kept = torch.as_tensor(answer).detach().cpu()
         if kept.shape != shape:
-            what = f"shape {(*kept.shape,)}, not {(*shape,)}: one truth value a token"
+            what = f"shape {(*kept.shape,)}, not {(*shape,)}: one truth value per token"
             raise Wrong(f"{call} returned {what}")
         if not ((kept == 0) | (kept == 1)).all():
-            raise Wrong(f"{call} returned other values than True and False (or 1 and 0)")
+            raise Wrong(f"{call} returned values other than True and False (or 1 and 0)")
         return kept.bool()
     except Wrong:
         raise
     except Exception:
-        raise Wrong(f"{call} returned {shortened(answer)}, which is no tensor") from None
+        raise Wrong(f"{call} returned {shortened(answer)}, which is not a tensor") from None

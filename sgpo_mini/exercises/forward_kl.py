@@ -8,11 +8,11 @@ from torch import Tensor
 from ..losses import distillation_loss, forward_kl, reverse_kl
 from .checking import Wrong, all_equal, answer_of, exercise, gradients_of, numbers_of
 
-_LARGE = 200.0  # a logit at which a plain softmax underflows
+_LARGE = 200.0  # a logit at which the softmax of the others underflows
 
 
 def _two_sides(shape: tuple[int, ...], seed: int) -> tuple[Tensor, Tensor]:
-    """Guided and autonomous logits, drawn; the same at every call."""
+    """Random guided and autonomous logits, the same at every call."""
     generator = torch.Generator().manual_seed(seed)
     return tuple(1.5 * torch.randn(shape, generator=generator) for _ in range(2))
 
@@ -21,10 +21,10 @@ def _two_sides(shape: tuple[int, ...], seed: int) -> tuple[Tensor, Tensor]:
 def check_reverse_kl(function: Callable) -> str:
     """Exercise: KL(autonomous ‖ guided), `f(guided_logits (B, T, V), autonomous_logits) -> (B, T)`.
 
-    As in the package, in nats and without a gradient to the guided side.
+    In nats, and without a gradient to the guided side, as in the package.
     """
     call = "f(guided_logits, autonomous_logits)"
-    each = "a token, the sum over the vocabulary"
+    each = "per token, the sum over the vocabulary"
     guided, autonomous = (side.requires_grad_() for side in _two_sides((2, 3, 5), seed=5))
     with torch.enable_grad():
         expected = reverse_kl(guided, autonomous)  # (B, T)
@@ -35,31 +35,31 @@ def check_reverse_kl(function: Callable) -> str:
         if not all_equal(values, expected):
             raise Wrong(f"{call} {_why_not_reverse(values, guided, autonomous)}")
         if not values.requires_grad:
-            raise Wrong(f"{call} has no gradient; the autonomous side is the one that learns")
+            raise Wrong(f"{call} has no gradient; the autonomous side must learn")
         to_guided, to_autonomous = gradients_of(values, (guided, autonomous), call)
     if to_guided.abs().max() > 1e-6:
         raise Wrong(f"{call} sends a gradient to the guided side too; detach guided_logits")
     if not all_equal(to_autonomous, gradient):
         raise Wrong(
-            f"{call} has the right value but a wrong gradient; softmax(autonomous_logits), which "
-            "weighs the sum, must keep its own"
+            f"{call} has the right value but a wrong gradient; do not detach the factor "
+            "softmax(autonomous_logits)"
         )
     guided, autonomous = (_LARGE * torch.eye(5)[None, rows] for rows in ([0, 1], [0, 2]))
     expected = reverse_kl(guided, autonomous)
-    hint = f" for logits of up to {_LARGE:g}; take torch.log_softmax and add no small constant"
+    hint = f" for logits of up to {_LARGE:g}; use torch.log_softmax, and add no small constant"
     answer = answer_of(function, call, guided.clone(), autonomous.clone())
     if not all_equal(numbers_of(answer, expected.shape, call, each, hint), expected):
         raise Wrong(f"{call} is wrong{hint}")
-    return "the sum is weighted by the student's own side, and the guided side gets no gradient"
+    return "the autonomous side weights the sum, and the guided side gets no gradient"
 
 
 def _why_not_reverse(values: Tensor, guided: Tensor, autonomous: Tensor) -> str:
     guided, autonomous = guided.detach(), autonomous.detach()
     right, forward = reverse_kl(guided, autonomous), forward_kl(guided, autonomous)
     if all_equal(values, forward):
-        return "is the forward KL; in the reverse one the autonomous side comes first"
+        return "is the forward KL; in the reverse KL, the autonomous side comes first"
     if all_equal(values, -right):
-        return "has the wrong sign: it is log(autonomous / guided), and a KL is never below 0"
+        return "has the wrong sign: use log(autonomous / guided); a KL is never below 0"
     if all_equal(values, right / guided.shape[-1]):
         return "takes the mean over the vocabulary; a KL is the sum"
     if all_equal(values, right / torch.tensor(2.0).log()):
@@ -70,9 +70,10 @@ def _why_not_reverse(values: Tensor, guided: Tensor, autonomous: Tensor) -> str:
 
 @exercise
 def check_kl_gradient(function: Callable) -> str:
-    """Exercise: L_KD's gradient by hand, `f(guided_logits (B, T, V), autonomous_logits, mask)`.
+    """Exercise: the gradient of L_KD, `f(guided_logits (B, T, V), autonomous_logits, mask)`.
 
-    With respect to the autonomous logits, (B, T, V); no δ, the trajectories' losses added up.
+    With respect to the autonomous logits, (B, T, V), without δ; the losses of the trajectories are
+    summed.
     """
     call = "f(guided_logits, autonomous_logits, mask)"
     guided, autonomous = _two_sides((2, 4, 3), seed=6)
@@ -81,20 +82,25 @@ def check_kl_gradient(function: Callable) -> str:
     with torch.enable_grad():
         distillation_loss(forward_kl(guided, leaf), mask, None).sum().backward()
         answer = answer_of(function, call, guided.clone(), autonomous.clone(), mask.clone())
-    values = numbers_of(answer, leaf.shape, call, "for each token of the vocabulary, at each place")
+    values = numbers_of(
+        answer, leaf.shape, call, "for each token of the vocabulary, at each position"
+    )
     values, expected = values.detach().cpu().to(leaf.dtype), leaf.grad
     if all_equal(values, expected):
         return "a − g, divided by the trajectory's own length, and 0 on padding"
     inside, length = mask.unsqueeze(-1), mask.sum(dim=1)[:, None, None]  # (B, T, 1), (B, 1, 1)
     difference = autonomous.softmax(-1) - guided.softmax(-1)  # (B, T, V)
     mistakes = (
-        (-expected, "has the wrong sign: the gradient is a - g, and a step goes against it"),
-        (difference / length, "is not 0 on the padding (mask 0), which is in no loss"),
+        (-expected, "has the wrong sign: the gradient is a - g; a descent step subtracts it"),
+        (difference / length, "is not 0 on padding (mask 0), which is not part of the loss"),
         (difference, "must divide by the length and be 0 on padding (mask 0)"),
         (difference * inside, "must divide by the trajectory's length: L_KD is a mean"),
-        (difference * inside / 4, "divides by T for all; each has its own length, mask.sum(dim=1)"),
-        (difference * inside / 6, "divides by all tokens together; each trajectory has its length"),
-        (expected / 2, "takes a mean over the trajectories; here their losses are added"),
+        (difference * inside / 4, "divides all by T; each has its own length, mask.sum(dim=1)"),
+        (
+            difference * inside / 6,
+            "divides by the tokens of the batch; use each trajectory's length",
+        ),
+        (expected / 2, "takes a mean over the trajectories; here their losses are summed"),
         ((autonomous - guided) * inside / length, "subtracts logits; a and g are probabilities"),
     )
     for mistake, why in mistakes:

@@ -5,21 +5,16 @@ from collections.abc import Callable
 
 import torch
 
-from ..losses import (
-    grpo_loss,
-)
-from .checking import (
-    Wrong,
-    answer_of,
-    exercise,
-    number_of,
-)
+from ..losses import grpo_loss
+from .checking import Wrong, answer_of, exercise, number_of
 
 
 @exercise
 def check_group_size(function: Callable) -> str:
-    """Exercise: the fewest tries with which at least `share` of the groups have a signal, `f(p,
-    share)`, at a pass rate p above 0 and below 1."""
+    """Exercise: the smallest group size with which at least `share` of the groups have a signal.
+
+    `f(p, share)`, for a pass rate p above 0 and below 1.
+    """
     for p, share in ((0.01, 0.5), (0.1, 0.5), (0.5, 0.9), (0.9, 0.5), (0.99, 0.077), (0.5, 0.75)):
         call = f"f(p={p}, share={share})"
         number = number_of(answer_of(function, call, p, share), call)
@@ -30,14 +25,14 @@ def check_group_size(function: Callable) -> str:
             continue
         wrong = f"{call} returned {number:g}, not {expected}"
         if math.isfinite(number) and number != int(number):
-            raise Wrong(f"{wrong}; a group has a whole number of tries")
+            raise Wrong(f"{wrong}; a group has a whole number of rollouts")
         one_sided = next(size for size in range(1, expected + 1) if (1 - p) ** size <= 1 - share)
         if number in (one_sided, max(one_sided, 2)):
-            why = "a group of right tries alone has no signal either"
+            why = "a group in which every rollout is correct has no signal either"
         elif number == expected + 1:
-            why = "one try fewer would do; `at least` allows equality"
+            why = "one rollout fewer is enough; `at least` allows equality"
         elif number == expected - 1:
-            why = "that is one try short: round up"
+            why = "this is one rollout too few: round up"
         else:
             why = "the share of groups with a signal is 1 - p^G - (1 - p)^G"
         raise Wrong(f"{wrong}; {why}")
@@ -51,11 +46,11 @@ def check_clipped_gradient(function: Callable) -> str:
     The loss is `grpo_loss` of a group of one rollout of one token.
     """
     inside = "inside the range the gradient is that of -advantage · ratio"
-    left_out = "it has already moved far enough the way the advantage points"
-    back = "a clip that would stop it from coming back does nothing: min takes the worse of the two"
+    left_out = "the ratio is already past the clip range in the direction of the advantage"
+    back = "min takes the worse of the two terms, so the clip never stops a ratio from coming back"
     cases = (
-        # ratio, advantage, what else is given, what to think of
-        (1.0, 1.5, {}, "at ratio 1 it is -advantage: a step downhill raises a good token"),
+        # ratio, advantage, options, hint
+        (1.0, 1.5, {}, "at ratio 1 it is -advantage: gradient descent must raise a good token"),
         (1.1, 2.0, {}, "d ratio / d log π is the ratio itself"),
         (0.9, -1.0, {}, inside),
         (1.5, 1.0, {}, left_out),
@@ -66,7 +61,7 @@ def check_clipped_gradient(function: Callable) -> str:
         (0.75, -1.0, {}, "the lower end is 1 - clip_low"),
         (1.25, 1.0, {"clip_high": 0.2}, "use the arguments' values"),
         (0.75, -1.0, {"clip_low": 0.3}, "use the arguments' values"),
-        (1.2, 0.0, {}, "an advantage of 0 teaches nothing"),
+        (1.2, 0.0, {}, "an advantage of 0 gives no gradient"),
     )
     for ratio, advantage, options, hint in cases:
         shown = "".join(f", {name}={value}" for name, value in options.items())
@@ -79,4 +74,4 @@ def check_clipped_gradient(function: Callable) -> str:
         expected = logp.grad.item()
         if not abs(number - expected) < 1e-4:
             raise Wrong(f"{call} returned {number:.4g}, not {expected + 0:.4g}; {hint}")
-    return "nothing once a token has moved far enough, and always a way back"
+    return "0 once a token has moved far enough, and never 0 on the way back"

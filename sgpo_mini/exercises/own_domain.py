@@ -1,4 +1,4 @@
-"""The checks of notebook 10: a reward that takes many answers, and a split that holds out towns."""
+"""The checks of notebook 10: a reward with many correct answers, and a split by town."""
 
 import json
 import random
@@ -18,7 +18,7 @@ LAUNDRY = Problem(
 
 
 def _pays(order: list[str], problem: Problem) -> float:
-    """What an order of tasks should earn."""
+    """The correct reward of an order of tasks."""
     known = json.loads(problem.answer)
     if sorted(order) != sorted(known["tasks"]):
         return 0.0
@@ -29,8 +29,8 @@ def _pays(order: list[str], problem: Problem) -> float:
 def check_order_reward(function: Callable) -> str:
     """Exercise: the reward of an order of tasks, `f(text, problem) -> 0.0 or 1.0`.
 
-    The order stands after the last ####, with commas between; `problem.answer` is JSON with all
-    "tasks" and the pairs "before". Every order that has each task once and keeps all pairs is paid.
+    The order comes after the last ####, separated by commas; `problem.answer` is JSON with all
+    "tasks" and the pairs "before". Every order that has each task once and keeps all pairs earns 1.
     """
     other = Problem(
         "garden",
@@ -47,39 +47,44 @@ def check_order_reward(function: Callable) -> str:
     ]
     right, wrong = "sort, wash, dry, fold", "sort, dry, wash, fold"
     cases += [
-        ("#### fold, dry", LAUNDRY, 0.0, "tasks are left out, so no pair of them can be broken"),
-        ("#### wash, fold", LAUNDRY, 0.0, "a pair with a task left out isn't kept"),
-        ("####", LAUNDRY, 0.0, "an empty order has broken no pair, and done nothing"),
+        ("#### fold, dry", LAUNDRY, 0.0, "tasks are missing; each task must be there once"),
+        ("#### wash, fold", LAUNDRY, 0.0, "a task is missing, so its pairs are not kept"),
+        ("####", LAUNDRY, 0.0, "an empty order breaks no pair, but its tasks are missing"),
         (f"#### dry, {right}", LAUNDRY, 0.0, "each task once: a repeated one is early and late"),
         (f"#### {right}, dry", LAUNDRY, 0.0, "each task once: a repeated one is early and late"),
-        (f"#### {right}, rest", LAUNDRY, 0.0, "rest is no task of this problem"),
+        (f"#### {right}, rest", LAUNDRY, 0.0, "rest is not a task of this problem"),
         (f"#### {wrong}\n#### {right}", LAUNDRY, 1.0, "the last #### decides"),
-        (f"#### {right}\n#### {wrong}", LAUNDRY, 0.0, "the last #### decides, not the best one"),
+        (
+            f"#### {right}\n#### {wrong}",
+            LAUNDRY,
+            0.0,
+            "the last #### decides, even if an earlier one is correct",
+        ),
         (
             "#### wash, wash, dry, fold",
             LAUNDRY,
             0.0,
-            "each task once: one twice hides one left out",
+            "each task once: one is repeated and another is missing",
         ),
-        ("#### wash, dry, fold, rest", LAUNDRY, 0.0, "rest is no task of this problem"),
-        (right, LAUNDRY, 0.0, "without #### nothing is stated"),
-        (f"First the sorting.\n#### {right}", LAUNDRY, 1.0, "what stands before #### is no matter"),
+        ("#### wash, dry, fold, rest", LAUNDRY, 0.0, "rest is not a task of this problem"),
+        (right, LAUNDRY, 0.0, "without #### there is no answer"),
+        (f"First the sorting.\n#### {right}", LAUNDRY, 1.0, "the text before #### does not matter"),
     ]
     for text, problem, expected, hint in cases:
         call = f"f({text!r}, {problem.id})"
         number = number_of(answer_of(function, call, text, problem), call)
         if number != expected:
-            plain = "every pair is kept, and each task done" if expected else "a pair is broken"
+            plain = "each task is there and every pair kept" if expected else "a pair is broken"
             raise Wrong(f"{call} returned {number:g}, not {expected:g}; {hint or plain}")
-    return "every order that does each task once and keeps each pair, and no other text"
+    return "it accepts every order with each task once and each pair kept, and no other text"
 
 
 @exercise
 def check_held_out(function: Callable) -> str:
     """Exercise: hold out whole towns, `f(problems, share) -> (train, held_out)`.
 
-    A town is all that the verifier knows, `problem.answer`. The share is that of the towns; the
-    same problems are held out whatever the order they come in.
+    A town is `problem.answer`, which is all that the verifier knows. `share` is the share of the
+    towns; the same towns must be held out whatever the order of the problems.
     """
     towns = [json.dumps({"goal": [3, 3], "closed": [number]}) for number in range(20)]
     problems = [
@@ -98,27 +103,27 @@ def check_held_out(function: Callable) -> str:
         except Exception:
             raise Wrong(f"{call} returned {shortened(answer)}, not (train, held_out)") from None
         if kinds - {Problem}:
-            raise Wrong(f"{call} gave back something else than problems")
+            raise Wrong(f"{call} returned something other than problems")
         ids = sorted(p.id for p in train + held)
         if ids != sorted(p.id for p in problems):
             lost = len(problems) - len(set(ids))
-            why = f"{lost} are lost" if lost else "some are there twice"
-            raise Wrong(f"{call}: every problem is on one side, and here {why}")
+            why = f"{lost} are missing" if lost else "some are there twice"
+            raise Wrong(f"{call}: every problem must be on one side, but {why}")
         both = {p.answer for p in train} & {p.answer for p in held}
         if both:
             raise Wrong(
-                f"{call}: {len(both)} of 20 towns are on both sides, so the student has met them; "
-                "draw towns, not problems"
+                f"{call}: {len(both)} of 20 towns are on both sides, so they are no test; draw "
+                "towns, not problems"
             )
         count = len({p.answer for p in held})
         if count != round(20 * share):
             raise Wrong(
-                f"{call} holds out {count} of 20 towns, not {round(20 * share)}; held_out second"
+                f"{call} holds out {count} of 20 towns, not {round(20 * share)}; held_out is second"
             )
         if share == 0.25 and held_before not in (None, {p.answer for p in held}):
             raise Wrong(
-                f"{call} holds out other towns when the same problems come in another order or a "
-                "second time; sort the towns, and draw with a fixed seed"
+                f"{call} holds out other towns if the same problems come in another order or the "
+                "call is repeated; sort the towns, and draw with a fixed seed"
             )
         held_before = {p.answer for p in held}
-    return "no town on both sides, nothing lost, and the same towns whatever the order"
+    return "no town on both sides, no problem lost, and the same towns whatever the order"

@@ -12,7 +12,7 @@ from .checking import Wrong, answer_of, exercise, kept_of, values_of
 def check_completion_mask(function: Callable) -> str:
     """Exercise: 1 on a completion's tokens, `f(tokens (B, T), stop_ids) -> (B, T)`.
 
-    A completion ends with its first stop token, or is cut off at T.
+    A completion ends with its first stop token, or at T if it has none.
     """
     ends_at_once, never_ends, ended = [1, 5, 1, 7], [5, 6, 7, 8], [5, 6, 1, 9]
     cases = (
@@ -31,22 +31,25 @@ def check_completion_mask(function: Callable) -> str:
                 continue
             place = next(p for p in range(len(row)) if answer[p] != expected[p])
             if answer[place]:
-                why = "what stands behind the first stop token has no meaning"
+                why = "tokens after the first stop token are padding"
             elif not stops:
-                why = "no stop token is in this row, so it was cut off and all of it counts"
+                why = "this row has no stop token: it was cut off, and all its tokens count"
             elif place == end:
-                why = "the stop token belongs to the completion: the student chose to write it"
+                why = "the stop token belongs to the completion: the student sampled it"
             else:
-                why = f"the completion goes on until its first token of {stop_ids}"
+                why = f"the completion continues to its first token of {stop_ids}"
             verb = "keeps" if answer[place] else "drops"
             raise Wrong(f"{call} {verb} token number {place + 1} of the row {row}; {why}")
-    return "up to the first stop token, which is kept, and whole rows where there is none"
+    return "up to and including the first stop token, and whole rows without one"
 
 
 @exercise
 def check_completion_logps(function: Callable) -> str:
-    """Exercise: log-probabilities from a plain forward pass, `f(logits (L, V), ids (L,), start,
-    temperature) -> (L - start,)`, of the completion that begins at place `start`."""
+    """Exercise: the log-probabilities of a completion, from the logits of a plain forward pass.
+
+    `f(logits (L, V), ids (L,), start, temperature) -> (L - start,)`; the completion begins at
+    position `start`.
+    """
     generator = torch.Generator().manual_seed(0)
     for start, length, temperature in ((3, 7, 1.0), (1, 5, 1.0), (4, 9, 0.5), (5, 6, 2.0)):
         logits = 3 * torch.randn(length, 8, generator=generator)
@@ -63,25 +66,25 @@ def check_completion_logps(function: Callable) -> str:
              token_logps(logits[start:] / temperature, own)),
             ("the first token of the completion is missing: the prompt's last row predicts it",
              right[1:]),
-            ("these are all tokens: the prompt's were given, not chosen",
+            ("leave out the tokens of the prompt: they were given, not sampled",
              token_logps(logits[:-1] / temperature, ids[1:])),
             ("the temperature divides the logits", token_logps(rows, own)),
-            ("divide the logits: of divided log-probabilities the exp doesn't add up to 1",
+            ("divide the logits, not the log-probabilities: these would not be normalized",
              token_logps(rows, own) / temperature),
             ("divide by the temperature, don't multiply", token_logps(rows * temperature, own)),
             ("take the logarithm: these are probabilities", right.exp()),
             ("these are logits: take log_softmax",
              rows.gather(1, own[:, None])[:, 0] / temperature),
-            ("the logarithm is a negative number here: the sign is wrong", -right),
-            ("give one number a token, not their sum", right.sum()),
-            ("give one number a token, not their mean", right.mean()),
+            ("the sign is wrong: a log-probability is at most 0", -right),
+            ("return one number per token, not their sum", right.sum()),
+            ("return one number per token, not their mean", right.mean()),
         ):  # fmt: skip
             if values.shape == mistake.shape and torch.allclose(values, mistake, atol=1e-4):
                 raise Wrong(f"{call}: {why}")
         if values.shape != right.shape:
             shapes = f"{(*values.shape,)}, not {(*right.shape,)}"
-            raise Wrong(f"{call} returned shape {shapes}: one number a token of the completion")
+            raise Wrong(f"{call} returned shape {shapes}: one number per token of the completion")
         place = int((values - right).abs().nan_to_num(torch.inf).argmax())
         shown = f"{values[place]:.4g}, not {right[place]:.4g}"
         raise Wrong(f"{call} gives token number {place + 1} of the completion {shown}")
-    return "one number a token of the completion, from the row before it, at the temperature given"
+    return "one number per token, from the row before it, at the given temperature"

@@ -13,12 +13,12 @@ def check_adaptive_weight(function: Callable) -> str:
     """Exercise: α(q) of one problem, `f(p_auto, p_guide, alpha0=0.5, gamma=0.1, alpha_max=0.8)`."""
     formula = "α0 · (p_guide - p_auto + γ) / (p_auto + γ)"
     cases = (
-        # p_auto, p_guide, what else is given, what to think of
+        # p_auto, p_guide, options, hint
         (0.5, 0.75, {}, f"the formula is {formula}"),
         (0.0, 0.5, {}, "it must not exceed α_max"),
-        (0.75, 0.25, {}, "the strategy harms here, so the weight is 0, never below"),
-        (0.0, 0.0, {}, f"γ belongs above and below the line: {formula}"),
-        (1.0, 1.0, {}, f"γ belongs above and below the line: {formula}"),
+        (0.75, 0.25, {}, "the strategy hurts here, so the weight is 0, not negative"),
+        (0.0, 0.0, {}, f"γ is in numerator and denominator: {formula}"),
+        (1.0, 1.0, {}, f"γ is in numerator and denominator: {formula}"),
         (0.2, 0.4, {"alpha0": 1.0, "gamma": 0.2, "alpha_max": 2.0}, "use the arguments' values"),
         (0.25, 0.75, {"alpha_max": 0.3}, "use the arguments' values"),
     )
@@ -30,14 +30,14 @@ def check_adaptive_weight(function: Callable) -> str:
         expected = adaptive_weight(*shares, **options).item()
         if not abs(number - expected) < 1e-4:
             raise Wrong(f"{call} returned {number:.4g}, not {expected:.4g}; {hint}")
-    return "high where only the strategy helps, 0 where it harms, never above α_max"
+    return "high where only the strategy helps, 0 where it hurts, never above α_max"
 
 
 @exercise
 def check_kept_tokens(function: Callable) -> str:
     """Exercise: True where L_KD^clip keeps a token, `f(kl (B, T), mask (B, T), delta) -> (B, T)`.
 
-    A kept token is one that the loss has a gradient for.
+    The loss has a gradient only at the kept tokens.
     """
     kl = torch.tensor([[0.2, 1.5, 0.0, 1.0, 0.7, 0.3], [3.0, 0.1, 2.0, 0.4, 0.9, 5.0]])
     mask = torch.tensor([[1.0, 1.0, 1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0, 1.0, 0.0]])
@@ -64,4 +64,4 @@ def check_kept_tokens(function: Callable) -> str:
             why = f"its KL is {'above' if value > delta else 'not above'} delta"
         verb = "keeps" if kept[row, place] else "drops"
         raise Wrong(f"{call} {verb} the token with KL {value:g} and mask {inside:d}; {why}")
-    return "the completion's tokens whose KL is not above delta, and all of them without delta"
+    return "the completion's tokens with a KL of at most delta, and all of them without delta"

@@ -1,4 +1,4 @@
-"""The checks of notebook 02: a strategy of the reader's own, and wrong ones for a control."""
+"""The checks of notebook 02: the reader's own strategy, and wrong strategies for a control."""
 
 import random
 import re
@@ -21,36 +21,36 @@ PEARS = Problem(
 
 @exercise
 def check_own_strategy(function: Callable) -> str:
-    """Exercise: a strategy for the story PEARS in the form of `Strategy.text`, `f(question)`."""
+    """Exercise: a strategy for the problem PEARS in the form of `Strategy.text`, `f(question)`."""
     call = "f(question)"
     text = answer_of(function, call, PEARS.question)
     if not isinstance(text, (str, Strategy)):
-        raise Wrong(f"{call} returned {shortened(text)}, which is no text")
+        raise Wrong(f"{call} returned {shortened(text)}, which is not text")
     try:
         strategy = text if isinstance(text, Strategy) else Strategy.parse(text)
     except ValueError as error:
         raise Wrong(str(error)) from None
     if found := leaks(strategy, PEARS):
         told = ", ".join(found)
-        raise Wrong(f"it gives {told} away; say what a number stands for, not the number")
+        raise Wrong(f"it leaks {told}; say what a number stands for, not the number")
     if named := re.search(r"(?i)\b(?:omar|pears?)\b", strategy.text):
-        raise Wrong(f"it names {named[0]!r}; it is to serve every problem of this kind")
+        raise Wrong(f"it names {named[0]!r}; it must fit every problem of this kind")
     operations, right = read_operations(strategy), ("multiply", "subtract", "divide")
     if operations == right:
-        return "multiply, subtract, divide; no number, no name, and usable for the next story"
+        return "multiply, subtract, divide, without numbers and names: it fits the next story too"
     told = ", ".join(operations) or "no operation"
     if sorted(operations) == sorted(right):
-        why = "these are the right ones in another order"
+        why = "these operations are right, but their order is wrong"
     elif not operations:
         why = "begin a step with its verb, such as 'Add'"
     else:
-        why = "solve the story yourself, and write a step for each operation"
+        why = "solve the story yourself, and write one step per operation"
     raise Wrong(f"its steps say {told}; {why}")
 
 
 @exercise
 def check_wrong_strategies(function: Callable) -> str:
-    """Exercise: for each problem another family's strategy that is not its own, `f(problems)`."""
+    """Exercise: for each problem another family's, and different, strategy, `f(problems)`."""
     names = ("pack", "shelf_get_give", "share", "four_changes")
     of = {name: [p for p in make_problems("validation") if p.family == name] for name in names}
     pack, shelf, share, changes = (of[name] for name in names)
@@ -69,13 +69,17 @@ def check_wrong_strategies(function: Callable) -> str:
         given = answer_of(function, call, list(problems))
         if not isinstance(given, (list, tuple)) or len(given) != len(problems):
             kind = f"{len(given)} items" if isinstance(given, (list, tuple)) else shortened(given)
-            raise Wrong(f"{call} returned {kind}; one strategy a problem, {len(problems)} in all")
+            raise Wrong(
+                f"{call} returned {kind}; return one strategy per problem, {len(problems)} in all"
+            )
         for problem, strategy in zip(problems, given, strict=True):
             owners = {other.family for other in problems if other.strategy == strategy}
             if not owners:
                 raise Wrong(f"{call} gave {shortened(strategy)}, which is no problem's strategy")
             if strategy == problem.strategy:
-                raise Wrong(f"{call} gave {problem.id} its own strategy's text; compare the texts")
+                raise Wrong(
+                    f"{call} gave {problem.id} the text of its own strategy; compare the texts"
+                )
             if problem.family in owners:
                 raise Wrong(f"{call} gave {problem.id} a strategy of its own family")
-    return "everybody's strategy is one that others need"
+    return "every problem has the strategy of another family"

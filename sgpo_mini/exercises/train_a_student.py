@@ -1,4 +1,4 @@
-"""The checks of notebook 07: joining the two losses of a batch, and reading a run's log."""
+"""The checks of notebook 07: the total loss of a batch, and reading a run's log."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from .checking import Wrong, all_equal, answer_of, exercise, gradients_of, numbe
 def check_joined_loss(function: Callable) -> str:
     """Exercise: L of a batch, `f(explored (P,), distilled (B,), rows (B,), alpha (P,))`.
 
-    The mean over all P problems of L_GRPO + α · L_KD^clip; `rows` says whose the B targets are.
+    The mean over all P problems of L_GRPO + α · L_KD^clip; rows[b] is the problem of target b.
     """
     call = "f(explored, distilled, rows, alpha)"
     explored = torch.tensor([0.2, -0.1, 0.4, 0.3])
@@ -34,12 +34,12 @@ def check_joined_loss(function: Callable) -> str:
                 raise Wrong(f"{told} has no gradient; only α must have none")
             gradients = gradients_of(value, tuple(leaves), told)
         if gradients[2].any():
-            raise Wrong(f"{told} sends a gradient into α; it is a weight, not a thing to learn")
+            raise Wrong(f"{told} sends a gradient into α; α is a constant weight: detach it")
         if not all_equal(gradients[0], torch.full((4,), 0.25)):
             raise Wrong(f"{told} is right, but the gradient to L_GRPO is not 1 / P")
         if not all_equal(gradients[1], alpha[rows] / 4):
             raise Wrong(f"{told} is right, but the gradient to L_KD is not α / P")
-    return "a mean over all problems; one without a target adds 0, and α is a constant"
+    return "a mean over all problems; a problem without a target adds 0, and α is a constant"
 
 
 def _why_not_joined(
@@ -49,17 +49,17 @@ def _why_not_joined(
     few = max(count, 1)
     mistakes = (
         (mean + weighted.sum() / few, "divide by all P problems: one without a target adds 0"),
-        (explored.sum() + weighted.sum(), "that is the sum over problems; take the mean"),
+        (explored.sum() + weighted.sum(), "this is the sum over problems; take the mean"),
         (mean + (alpha[:count] * distilled).sum() / 4, "take the α of each target's own problem: "
          "alpha[rows]"),
         (mean + (alpha[:count] * distilled).sum() / few, "take the α of each target's own problem: "
          "alpha[rows]"),
-        (mean + alpha.mean() * distilled.sum() / few, "each problem has an α of its own; a mean "
-         "of α is no weight"),
-        (mean + alpha.mean() * distilled.sum() / 4, "each problem has an α of its own; a mean of α "
-         "is no weight"),
-        (mean + alpha[rows].mean() * distilled.sum() / 4, "each problem has an α of its own; a "
-         "mean of α is no weight"),
+        (mean + alpha.mean() * distilled.sum() / few, "each problem has its own α; don't "
+         "average α"),
+        (mean + alpha.mean() * distilled.sum() / 4, "each problem has its own α; don't "
+         "average α"),
+        (mean + alpha[rows].mean() * distilled.sum() / 4, "each problem has its own α; don't "
+         "average α"),
         (mean + distilled.sum() / 4, "α is missing"),
         (mean + distilled.sum() / few, "α is missing, and divide by all P problems"),
         ((explored[rows].sum() + weighted.sum()) / few, "a problem without a target still has its "
@@ -67,10 +67,10 @@ def _why_not_joined(
         ((explored[rows].sum() + weighted.sum()) / 4, "a problem without a target still has its "
          "L_GRPO"),
         ((explored.sum() + weighted.sum()) / few, "divide by all P problems"),
-        ((alpha * explored).mean() + weighted.sum() / 4, "α weighs L_KD alone, not L_GRPO"),
+        ((alpha * explored).mean() + weighted.sum() / 4, "α weights only L_KD, not L_GRPO"),
         (((1 - alpha) * explored).mean() + weighted.sum() / 4, "L_GRPO has weight 1, not 1 - α"),
         (weighted.sum() / 4, "L_GRPO is missing"),
-        (mean - weighted.sum() / 4, "both are losses: add them"),
+        (mean - weighted.sum() / 4, "add the two losses"),
         (mean, "L_KD is missing"),
     )  # fmt: skip
     for mistake, why in mistakes:
@@ -83,9 +83,9 @@ def _why_not_joined(
 def check_first_bad_step(function: Callable) -> str:
     """Exercise: the step at which a run went wrong, `f(rows, factor=4.0, patience=3)`; 0 if never.
 
-    A row is bad if `loss` or `gradient_norm` is not finite (None in a log that was read back), if
-    `gradient_norm` is 0, or if `entropy` is more than `factor` times the first row's or less than
-    that divided by `factor`.
+    It is the first of `patience` consecutive bad rows. A row is bad if `loss` or `gradient_norm` is
+    not finite (None in a log that was read back), if `gradient_norm` is 0, or if `entropy` is more
+    than `factor` times the first row's or less than that divided by `factor`.
     """
     for log, options, why in _logs():
         told = "".join(f", {name}={value}" for name, value in options.items())
@@ -95,7 +95,7 @@ def check_first_bad_step(function: Callable) -> str:
         number = number_of(answer, call)
         if number != right:
             raise Wrong(f"{call} gave {number:g}, not {right}; {_why_not_bad(number, log, why)}")
-    return "the first of several bad steps in a row, whatever made them bad"
+    return "the first of several consecutive bad steps, whatever made them bad"
 
 
 def _first_bad_step(rows: list[dict], factor: float = 4.0, patience: int = 3) -> int:
@@ -113,32 +113,32 @@ def _first_bad_step(rows: list[dict], factor: float = 4.0, patience: int = 3) ->
 
 
 def _logs() -> list[tuple[list[dict], dict, str]]:
-    """Logs of invented runs, the options, and what a wrong answer has most likely missed."""
+    """(rows of an invented run, options, a hint on the likeliest mistake), for each case."""
     nan, inf = math.nan, math.inf
     calm = [0.125, 0.13, 0.12, 0.11, 0.12, 0.1, 0.11, 0.09]
     single = _rows(calm)
     single[3] |= {"loss": nan, "gradient_norm": nan}
     rising = _rows([0.125, 0.2, 0.3, 0.4, 0.5, 0.55, 0.6, 0.7, 0.8], first=41)
     return [
-        (_rows(calm), {}, "this run is healthy: a falling entropy is what learning looks like"),
-        (single, {}, "one bad step may be chance: it takes `patience` of them in a row"),
+        (_rows(calm), {}, "this run is healthy: entropy falls slowly while a student learns"),
+        (single, {}, "one bad step may be chance: wait for `patience` of them in a row"),
         (rising, {}, "entropy grew slowly to over 4 times its first value (exactly 4 is not over)"),
         (_rows(calm, gradient_norm=[1, 1, 1, nan, nan, nan, nan, nan]), {},
-         "the gradient norm is NaN, and every comparison with NaN is false: ask math.isfinite"),
+         "the gradient norm is NaN, and every comparison with NaN is false: use math.isfinite"),
         (_rows(calm, loss=[0.1, 0.1, inf, None, -inf, 0.1, 0.1, 0.1]), {},
-         "the loss is not finite three times in a row: None is what a log has in its place"),
+         "the loss is not finite three times in a row (a log has None for such a value)"),
         (_rows([0.125, 0.1, 0.05, 0.03, 0.01, 0.01, 0.0, 0.0]), {},
-         "entropy collapsed: it fell below a quarter of its first value"),
+         "entropy collapsed to less than a quarter of its first value"),
         (_rows(calm, gradient_norm=[1, 1, 0, 0, 0, 0, 0, 0]), {},
-         "a gradient of exactly 0 in three steps: nothing is learnt any more"),
+         "the gradient is exactly 0 in three steps: the student has stopped learning"),
         (_rows(calm, gradient_norm=[1, 0, 0, 1, 0, 0, 0, 0]), {},
-         "a good step in between ends the row of bad ones: count anew"),
+         "a good step ends a series of bad ones: start counting again"),
         (_rows(calm, gradient_norm=[1, 1, 1, 1, 1, 1, 0, 0]), {},
-         "two bad steps at the end are not yet three"),
+         "there are only two bad steps at the end, not three"),
         (_rows([0.125, 0.1, 0.1, 0.6, 0.1, 0.1], gradient_norm=[1, 1, 0, 1, nan, 1]), {},
-         "three bad steps in a row count, whatever made each of them bad"),
+         "three bad steps in a row count, even if each is bad for another reason"),
         (_rows([None] * 5, loss=[1.0, 0.9, nan, nan, nan]), {},
-         "where nothing is sampled, entropy is None: not measured is not bad"),
+         "entropy is None if nothing is sampled: that is not bad"),
         (_rows([0.125, 0.3, 0.3, 0.1, 0.1, 0.1]), {"factor": 2.0, "patience": 2},
          "factor and patience are arguments"),
     ]  # fmt: skip
@@ -155,9 +155,9 @@ def _rows(entropies: list, first: int = 1, **fields: list) -> list[dict]:
 def _why_not_bad(number: float, log: list[dict], why: str) -> str:
     right = _first_bad_step(log)
     if right and number == right + 2:
-        return "that is the step at which it can be known; say where the row of bad ones began"
+        return "that is the last of the bad steps; return the first of them"
     if right and log[0]["step"] > 1 and number in (right - log[0]["step"], right - 40):
-        return "that is a place in the list; say the row's own `step` (this run was resumed)"
+        return "that is an index of the list; return the row's `step` (this run was resumed)"
     if right and log[0]["step"] == 1 and number == right - 1:
-        return "that is a place in the list; say the row's own `step`"
+        return "that is an index of the list; return the row's `step`"
     return why

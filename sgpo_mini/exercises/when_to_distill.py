@@ -1,4 +1,4 @@
-"""The checks of notebook 06: reachable targets, and a loss that is clipped instead of masked."""
+"""The checks of notebook 06: reachable targets, and the clipped distillation loss."""
 
 from collections.abc import Callable
 
@@ -13,14 +13,15 @@ from .checking import Wrong, all_equal, answer_of, exercise, gradients_of, numbe
 def check_targets(function: Callable) -> str:
     """Exercise: the reachable targets, `f(logps (P, G, T), mask (P, G, T), correct (P, G))`.
 
-    One row a problem, (P,), by the mean over a trajectory's tokens; -1 where none is right.
+    For each problem, (P,), the index of the correct trajectory with the highest mean of logps over
+    its tokens; -1 if none is correct.
     """
     call = "f(logps, mask, correct)"
     lengths = torch.tensor([[2, 4, 3], [4, 2, 3], [3, 4, 1], [2, 2, 2]])
     each = torch.tensor([[-0.7, -0.5, -0.1], [-0.2, -0.9, -0.4], [-0.1, -0.2, -0.3], [-0.5] * 3])
     correct = torch.tensor([[1, 1, 0], [0, 1, 1], [0, 0, 0], [0, 1, 1]]).bool()
     mask = (torch.arange(4) < lengths.unsqueeze(-1)).float()  # (P, G, T)
-    # Anything may stand in the padding: here it would make the short ones far likelier.
+    # The padding holds values that would make the short trajectories more likely.
     logps = torch.where(mask.bool(), each.unsqueeze(-1), 3.0)
     rows = range(len(logps))
     expected = [reachable_target(logps[p], mask[p], correct[p]) for p in rows]
@@ -28,23 +29,23 @@ def check_targets(function: Callable) -> str:
     answer = answer_of(function, call, logps.clone(), mask.clone(), correct.clone())
     given = numbers_of(answer, correct.shape[:1], call, "for each problem").detach().tolist()
     if given == expected:
-        return "right ones alone, by the mean over their own tokens, and -1 where none is right"
+        return "only correct ones, by the mean over their own tokens, and -1 if none is correct"
     p = next(p for p in rows if given[p] != expected[p])
     by_sum = [reachable_target(logps[p], mask[p], correct[p], "sum") for p in rows]
     right = correct[p].nonzero().squeeze(1).tolist()
     padded = logps.sum(-1).masked_fill(~correct, -torch.inf).argmax(dim=1).tolist()
     if not right:
-        why = "none of its trajectories is right, so it has no target: -1"
+        why = "none of its trajectories is correct, so it has no target: -1"
     elif given[p] not in right:
-        why = f"only the rows {right} are right; a wrong one is never a target"
+        why = f"only the rows {right} are correct; a wrong one is never a target"
     elif [row for row in given if row >= 0] in (padded, padded[:2] + padded[3:]):
-        why = "padding (mask 0) must not count: anything may stand there"
+        why = "padding (mask 0) must not count: its values are arbitrary"
     elif lengths[p, int(given[p])] < lengths[p, expected[p]] and given[p] == by_sum[p]:
-        why = "that is the highest sum; divide by the trajectory's own length, mask.sum(-1)"
+        why = "this is the highest sum; divide by the trajectory's own length, mask.sum(-1)"
     elif p == 3:
         why = "two are equally likely; take the first of them"
     else:
-        why = "padding (mask 0) must not count, and the length is that of the trajectory itself"
+        why = "padding (mask 0) must not count, and each trajectory has its own length"
     raise Wrong(f"{call} chose row {given[p]:g} for problem {p}, not {expected[p]}; {why}")
 
 
@@ -53,7 +54,7 @@ def check_clipped_loss(function: Callable) -> str:
     """Exercise: L_KD^clip of each trajectory, `f(kl (B, T), mask (B, T), delta) -> (B,)`."""
     kl = torch.tensor([[0.2, 1.5, 0.5, 1.0, 9.0], [3.0, 0.1, 2.0, 0.5, 0.7], [4.0, 6.0, 0.9, 0, 0]])
     mask = torch.tensor([[1.0, 1, 1, 1, 0], [1, 1, 1, 1, 1], [1, 1, 0, 0, 0]])
-    hint = "; a token left out still counts in the length, so no length here is 0"
+    hint = "; tokens left out still count in the length, so no length is 0 here"
     for delta in (1.0, 2.0):
         call = f"f(kl, mask, delta={delta})"
         leaf, own = kl.clone().requires_grad_(), kl.clone().requires_grad_()
@@ -69,20 +70,20 @@ def check_clipped_loss(function: Callable) -> str:
         (right,) = torch.autograd.grad(expected.sum(), leaf)
         if not all_equal(gradient, right):
             raise Wrong(f"{call} has the right value but a wrong gradient: 1 / length where kept")
-    return "left out of the sum, and still counted in the length"
+    return "tokens above delta are left out of the sum but still count in the length"
 
 
 def _why_not_clipped(values: Tensor, kl: Tensor, mask: Tensor, delta: float) -> str:
     length, kept = mask.sum(dim=1), mask * (kl <= delta)
     mistakes = (
         ((kl.clamp(max=delta) * mask).sum(1) / length, "cuts a large KL to delta; leave it out"),
-        ((kl * kept).sum(1) / kept.sum(1).clamp(min=1), "divides by the kept tokens: one left out "
-         "still counts in the length, else the others are scaled up in its place"),
+        ((kl * kept).sum(1) / kept.sum(1).clamp(min=1), "divides by the kept tokens: those left "
+         "out still count in the length, else the kept ones are scaled up"),
         ((kl * mask).sum(1) / length, "leaves nothing out: drop the tokens with kl > delta"),
         ((kl * (kl <= delta)).sum(1) / length, "counts padding (mask 0) in the sum"),
-        ((kl * kept).mean(1), "divides by T for all; each has its own length, mask.sum(1)"),
+        ((kl * kept).mean(1), "divides all by T; each has its own length, mask.sum(1)"),
         ((kl * kept).sum(1), "must divide by the trajectory's length"),
-        ((kl * mask * (kl < delta)).sum(1) / length, "drops a KL of exactly delta: not above it"),
+        ((kl * mask * (kl < delta)).sum(1) / length, "drops a KL of exactly delta: keep it"),
         ((kl * mask * (kl > delta)).sum(1) / length, "keeps those above delta and drops the rest"),
     )  # fmt: skip
     for mistake, why in mistakes:

@@ -1,4 +1,4 @@
-"""How the shipped tiny student is made: mini-GSM's pretraining, from nothing to a model card."""
+"""How the shipped tiny student is made: pretraining on mini-GSM, measuring, and its model card."""
 
 import json
 from itertools import chain
@@ -12,25 +12,19 @@ from ..strategies import INSTRUCTION, autonomous_prompt, guided_prompt
 from ..student import Student, new_student
 from ..supervised import pretrain
 from ..support.files import write_whole
+from .plans import LARGEST
 from .stories import CLAUSES
-from .world import (
-    LARGEST,
-    PRACTICE_SHARE,
-    SPLITS,
-    families_of,
-    make_problems,
-    pretraining_stream,
-)
+from .world import PRACTICE_SHARE, SPLITS, families_of, make_problems, pretraining_stream
 
 LAYERS, WIDTH = 4, 128
 STEPS, BATCH_SIZE, LEARNING_RATE = 6000, 32, 1.5e-3
 MAX_NEW_TOKENS = 40  # the longest solution has 27
-SAMPLES = 16  # a problem, when a family's difficulty is measured
+SAMPLES = 16  # per problem, to measure the unguided accuracy of each family
 
-STEPS_OF_TRAINING = 200  # with evaluation, what fits into the main job's six minutes
+STEPS_OF_TRAINING = 200  # these steps and the evaluation fit into the main job's six minutes
 
-# What the tiny student is trained with by each method, chosen on `validation` from the same number
-# of tries for each (`results/settings.json`, explained in `results/world.md`).
+# The settings of each method for the tiny student, chosen on `validation` with the same number of
+# tries for each (`results/settings.json`, explained in `results/world.md`).
 SETTINGS = {
     "sgpo": {"learning_rate": 2e-4, "delta": 4.0},
     "grpo": {"learning_rate": 1.5e-4},
@@ -41,13 +35,13 @@ SETTINGS = {
     "hpt": {"learning_rate": 2e-4},
     "hpt-own-form": {"learning_rate": 3e-4},
 }
-# What GRPO and SGPO sample in a step, in tokens (1,460 to 1,520 over their runs of 200 steps): SFT
-# learns as many, and stops where validation has not risen for four measurements.
+# GRPO and SGPO sample 1,460 to 1,520 tokens a step over their runs of 200 steps, so SFT trains on
+# as many. It stops when the validation accuracy has not risen for four measurements.
 SFT_SETTINGS = {"sft_tokens_per_step": 1500, "evaluate_every": 20, "early_stop": 4}
 
 
 def settings_for(data: str, method: str, given_solution: str = "expert_solution") -> dict:
-    """The settings that a run on some data starts from: chosen ones on mini-GSM, else none."""
+    """A method's default settings on some data: the chosen ones on mini-GSM, none elsewhere."""
     if data != "mini-gsm":
         return {}
     settings = {"max_new_tokens": MAX_NEW_TOKENS, "steps": STEPS_OF_TRAINING}
@@ -61,9 +55,9 @@ def settings_for(data: str, method: str, given_solution: str = "expert_solution"
 def make_tiny_student(
     seed: int = 0, *, steps: int = STEPS, out: str = "", resume: bool = False
 ) -> Student:
-    """Pretrain a tiny student on mini-GSM: it can follow any strategy, and is unsure which to take.
+    """Pretrain a tiny student on mini-GSM: it can follow any strategy but can't choose one.
 
-    `seed` draws the weights and the stream of examples.
+    `seed` draws the weights and the stream of examples. Raises what `pretrain` raises.
     """
     student = new_student(vocabulary_texts(), LAYERS, WIDTH, seed)
     return pretrain(
@@ -78,20 +72,20 @@ def make_tiny_student(
 
 
 def vocabulary_texts() -> list[str]:
-    """Texts that hold every word and number which mini-GSM can write."""
+    """Texts that together have every word and number that mini-GSM can write."""
     problems = list(chain.from_iterable(make_problems(split) for split in SPLITS))
     texts = [guided_prompt(p.question, p.strategy)[0]["content"] for p in problems]
     texts += [autonomous_prompt(p.question)[0]["content"] for p in problems]
     texts += [text for p in problems for text in (p.solution, p.expert_solution)]
-    texts += [f"Add {clause.role}" for clause in CLAUSES.values()]  # also of what no plan uses
+    texts += [f"Add {clause.role}" for clause in CLAUSES.values()]  # roles that no plan uses, too
     return [*texts, INSTRUCTION, " ".join(map(str, range(LARGEST + 1)))]
 
 
 def measure_tiny_student(student: Student) -> dict:
-    """Guided (greedy) and unguided (16 samples) accuracy on `validation`, in all and by family.
+    """Guided (greedy) and unguided (16 samples) accuracy on `validation`, overall and by family.
 
-    The "sure and wrong" families are outside the averages. Shares of 1 with 95 % intervals over
-    problems.
+    The overall values are [accuracy, low, high], with the 95 % interval over problems, and leave
+    the "sure and wrong" families out.
     """
     problems = make_problems("validation")
     settings = {"max_new_tokens": MAX_NEW_TOKENS}

@@ -1,8 +1,8 @@
-"""Did it use the strategy? The plan that a mini-GSM solution follows, against the true one.
+"""Did the student use the strategy? The plan of a mini-GSM solution, compared with the true one.
 
-A right answer says little: a solution can follow the strategy and slip in a sum. So the sequence of
-operations is read from the solution's equations, and what is asked is: is it the true plan; given
-that it is, is the answer right; and whose operations are they when it is not.
+A wrong answer says little, because a solution can follow the strategy and make an arithmetic error.
+So we read the sequence of operations from the solution's equations and ask three things: is it the
+true plan; if so, is the answer right; if not, which family has these operations.
 """
 
 import ast
@@ -14,52 +14,54 @@ from functools import cache
 
 from ..evaluation import Evaluation
 from ..problems import Problem
-from .world import FAMILIES, plan_names, read_quantities, true_plan
+from .plans import true_plan
+from .reading import read_quantities
+from .world import FAMILIES, plan_names
 
 SIGNS = {"add": "+", "subtract": "−", "multiply": "×", "divide": "÷"}
-# What a solution did, beside the operations of another family (its signs, such as "×+").
+# What a solution did; if it followed another family's operations, their signs ("×+") instead.
 OWN = "own plan"
 OTHER_QUANTITIES = "same operations, other quantities"
 NO_FAMILY = "operations of no family"
-# Why no plan can be told.
+# Why a solution has no plan.
 NOT_FITTING = "a quantity twice or not in the story"
 UNREADABLE = "no chain of equations"
 
 _OPERATIONS = {ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide"}
-# Far more digits than any number of mini-GSM, far less than Python reads as a number.
+# The limits allow far longer numbers than mini-GSM's, and far shorter ones than Python can read.
 _EQUATION = re.compile(r"([0-9+*/() -]{3,200}?) *= *([0-9]{1,50})")
-_quantities_of = cache(read_quantities)  # every student answers the same questions
+_quantities_of = cache(read_quantities)  # many completions answer the same question
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The plan that a solution follows, in the form of `Problem.plan`, or why there is none."""
+    """The plan that a solution follows, in the form of `Problem.plan`, or why it has none."""
 
     plan: tuple[str, ...] | None
-    reason: str = ""  # NOT_FITTING or UNREADABLE, where there is no plan
+    reason: str = ""  # NOT_FITTING or UNREADABLE if there is no plan
 
 
 @dataclass(frozen=True)
 class StrategyUse:
-    """What N completions did, in shares of N that add up to 1, but for `calculation_accuracy`."""
+    """What N completions did, as shares of N that add up to 1 (except `calculation_accuracy`)."""
 
-    plan_accuracy: float  # the plan is the true one
-    other_quantities: float  # its operations in its order, on other quantities of the story
+    plan_accuracy: float  # the true plan
+    other_quantities: float  # the true operations in order, on other quantities
     other_operations: float
-    not_fitting: float  # equations, with a quantity twice or one that is not in the story
+    not_fitting: float  # a quantity is used twice or is not in the story
     unreadable: float
-    calculation_accuracy: float | None  # of those with the true plan: the answer is right
+    calculation_accuracy: float | None  # share of right answers among those with the true plan
 
 
 def read_solution_plan(completion: str, problem: Problem) -> Reading:
     """The plan that a solution follows, read from its equations up to the line `#### N`.
 
-    Each line is an equation, of one step ("4 * 7 = 28") or several ("(4 * 7 + 3) * 2 = 62"), that
-    starts from the story's first quantity or from the result *as stated* on the line before, and
-    brings in quantities of the story, each once. Results may be wrong: they are calculation, not
-    plan; so is an `#### N` that contradicts the last equation. Of two quantities with the same
-    number the one is taken that the true plan would use. Raises ValueError where the question is
-    none of mini-GSM's.
+    Each line must be an equation of one step ("4 * 7 = 28") or several ("(4 * 7 + 3) * 2 = 62"). It
+    starts from the story's first quantity or from the result *stated* on the line before, and uses
+    each quantity of the story at most once. Wrong results, and an `#### N` that contradicts the
+    last equation, are arithmetic errors and don't change the plan. If two quantities have the same
+    number, the one that the true plan would use is assumed. Raises ValueError if the question is
+    not one of mini-GSM's.
     """
     (start, _), *quantities = _quantities_of(problem.question)
     running, plan, used = start, [], set()
@@ -73,7 +75,7 @@ def read_solution_plan(completion: str, problem: Problem) -> Reading:
         if not chain:
             return Reading(None, UNREADABLE)
         if chain[0] != running:
-            # It begins anew: with what was there already, or is nowhere, or with a free quantity.
+            # A new chain starts, from an unused quantity of the story or from any other number.
             free = {q for i, (q, _) in enumerate(quantities) if i not in used}
             return Reading(None, UNREADABLE if chain[0] in free else NOT_FITTING)
         for operation, number in chain[1]:
@@ -92,10 +94,12 @@ def read_solution_plan(completion: str, problem: Problem) -> Reading:
 def whose_plan(completion: str, problem: Problem) -> str:
     """What a solution did: OWN, OTHER_QUANTITIES, NOT_FITTING, UNREADABLE, or its operations.
 
-    Raises ValueError where the problem has no plan, or its question is none of mini-GSM's.
+    Raises ValueError if the problem has no plan or its question is not one of mini-GSM's.
     """
     if not problem.plan:
-        raise ValueError(f"the problem {problem.id!r} has no plan to compare with")
+        raise ValueError(
+            f"the problem {problem.id!r} has no plan to compare with; use problems of mini-GSM"
+        )
     reading = read_solution_plan(completion, problem)
     if reading.plan is None:
         return reading.reason
@@ -106,21 +110,22 @@ def whose_plan(completion: str, problem: Problem) -> str:
 
 
 def measure_use(evaluation: Evaluation, leave_out: Collection[str] = ()) -> StrategyUse:
-    """How many completions follow the true plan, and what the others did, without some families.
+    """The shares of completions that follow the true plan or do something else.
 
-    Raises ValueError where a problem has no plan, or nothing is left.
+    The families in `leave_out` don't count. Raises ValueError if a problem has no plan or no
+    completion is left.
     """
     told = solutions(evaluation)
     return use_of([(did, right) for problem, did, right in told if problem.family not in leave_out])
 
 
 def use_of(told: Sequence[tuple[str, bool]]) -> StrategyUse:
-    """The shares of what N solutions did, from (what it did as in `whose_plan`, is it right) each.
+    """The shares of N solutions, given (what it did, as in `whose_plan`; is its answer right).
 
-    Raises ValueError where there is none.
+    Raises ValueError if there are no solutions.
     """
     if not told:
-        raise ValueError("there are no solutions to read plans from")
+        raise ValueError("there are no solutions to read plans from; give at least one")
     counts = Counter(did for did, _ in told)
     own = [right for did, right in told if did == OWN]
     kinds = (OWN, OTHER_QUANTITIES, NOT_FITTING, UNREADABLE)
@@ -138,10 +143,10 @@ def use_of(told: Sequence[tuple[str, bool]]) -> StrategyUse:
 def plan_confusion(evaluation: Evaluation) -> dict[str, dict[str, int]]:
     """How many solutions of each family followed whose plan: counts[family][what they did].
 
-    OWN only where every operation and quantity is the true plan's. Another family's quantities
-    aren't in the story, so of another family's plan only the operations can be followed: signs
-    ("×+") stand for all families with these operations, NO_FAMILY for those of none. Raises
-    ValueError where a problem has no plan.
+    OWN means that every operation and quantity is the true plan's. A solution can follow another
+    family only in its operations, because that family's quantities aren't in the story. So signs
+    ("×+") stand for all families with these operations, and NO_FAMILY for operations that no
+    family has. Raises ValueError if a problem has no plan.
     """
     known = {*family_signs().values(), OWN, OTHER_QUANTITIES, NOT_FITTING, UNREADABLE}
     counts: dict[str, Counter[str]] = {}
@@ -163,7 +168,7 @@ def signs_of(plan: tuple[str, ...]) -> str:
 
 
 def solutions(evaluation: Evaluation) -> Iterator[tuple[Problem, str, bool]]:
-    """(problem, what the solution did as in `whose_plan`, is the answer right) of each completion.
+    """(problem, what it did as in `whose_plan`, whether the answer is right) of each completion.
 
     Raises ValueError as `whose_plan` does.
     """
@@ -174,10 +179,10 @@ def solutions(evaluation: Evaluation) -> Iterator[tuple[Problem, str, bool]]:
 
 
 def _chain(expression: str) -> tuple[int, list[tuple[str, int]]] | None:
-    """(first number, [(operation, number), ...]) of an expression that is worked off from the left.
+    """(first number, [(operation, number), ...]) of an expression that is evaluated from the left.
 
-    None for any other: one whose second operand is itself an expression. Not read by
-    `equations.parse_expression`, which takes what people write too: "4(2)", signs, "007".
+    None if a right operand is itself an expression. `equations.parse_expression` is more lenient
+    ("4(2)", signs, "007"), so it can't replace this reader.
     """
     try:
         node = ast.parse(expression.strip(), mode="eval").body

@@ -1,6 +1,7 @@
-"""The figures: one function a figure, each from plain data to a matplotlib Figure.
+"""The figures: one function per figure, which turns plain data into a matplotlib Figure.
 
-They leave matplotlib's global state alone, need no display, and suit colour-blind readers.
+The functions do not change matplotlib's global state, need no display, and use colours that
+colour-blind readers can tell apart.
 """
 
 from .costs import cost_growth
@@ -8,7 +9,7 @@ from .differences import forest, gain_by_difficulty, pass_rate_by_prompt, seed_d
 from .domain import walks_and_gains
 from .dynamics import training_dynamics
 from .learning import SMOOTHING_STEPS, accuracy_by_step, weights_by_step, window_means
-from .looks import BLUE, GREEN, GREY  # for figures of your own
+from .looks import BLUE, GREEN, GREY  # for your own figures
 from .method import method_picture
 from .rewards import groups_with_signal, reward_verdicts
 from .style import own_style, save

@@ -1,4 +1,4 @@
-"""The figures of the whole comparison that the main job has not: see also `plots`."""
+"""The figures of the whole comparison, beside those of the main job in `plots`."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -12,7 +12,7 @@ from ..evaluation import confidence_interval
 from ..plots import own_style, window_means
 from .looks import FAINT, GREY, INK, looks_of
 
-_WORDS_WIDTH = 1.7  # of a column with words in `plan_confusion`, in columns with signs
+_WORDS_WIDTH = 1.7  # width in `plan_confusion` of a column titled in words (with signs: 1)
 
 
 @own_style
@@ -22,9 +22,11 @@ def bands_by_step(
     smooth: int = 1,
     largest: float = float("inf"),
 ) -> Figure:
-    """Any number from 0 to `largest` by training step and method: the mean over seeds and its 95 %
-    t interval (band), where all seeds have it; `smooth` takes means of so many steps first. A curve
-    a seed."""
+    """A quantity by training step and method: the mean over seeds and its 95 % t interval (band).
+
+    curves[method] holds one curve per seed, of (step, value) pairs with values from 0 to `largest`;
+    steps that some seed lacks are left out. Each curve is first averaged over `smooth` steps.
+    """
     figure = Figure((8, 4.4))
     axes = figure.add_subplot(xmargin=0, xlabel="training step", ylabel=label)
     for place, (method, (color, marker, line)) in enumerate(looks_of(curves).items()):
@@ -33,7 +35,7 @@ def bands_by_step(
         seeds = [window_means([run[step] for step in steps], smooth) for run in runs]
         values = list(zip(*seeds, strict=True))  # (steps, seeds)
         means = [sum(row) / len(row) for row in values]
-        # Points of different methods stand at different steps, so that none covers another.
+        # Methods have their markers at different steps, so that no marker covers another.
         every = max(len(steps) // 8, 1)
         style = {"color": color, "marker": marker, "ls": line, "lw": 1.8, "ms": 5}
         style |= {"markevery": (place * every // len(curves), every), "clip_on": False}
@@ -55,15 +57,18 @@ def gain_table(
     after: dict[str, dict[str, float]],
     outside: set[str] = frozenset(),
 ) -> Figure:
-    """How many percentage points each method gained on each family of problems, beside the base
-    student's percent right on the same problems. The family of least `difficulty` (how often the
-    base student solves it, measured apart) is on top; last, sure and wrong, outside averages."""
+    """The gain of each method on each family, in percentage points, beside the base accuracy.
+
+    `base` and after[method] hold accuracies by family on the same problems. Families are sorted by
+    `difficulty`, the base student's accuracy on other problems, lowest first; the families in
+    `outside` (sure and wrong, in no average) come last, below a line.
+    """
     families = sorted(base, key=lambda name: (name in outside, difficulty[name], name))
     gains = [[100 * (after[method][f] - base[f]) for method in after] for f in families]
     figure = Figure((8, 2.2 + 0.24 * len(families)))
     axes = figure.add_subplot()
     axes.grid(False)
-    # The base student's column is no gain, and has no color.
+    # The base student's column is an accuracy, not a gain, so it has no color.
     image = [[0.0, *row] for row in gains]
     axes.imshow(image, cmap="RdBu", vmin=-100, vmax=100, aspect="auto")
     for y, family in enumerate(families):
@@ -96,12 +101,12 @@ def plan_confusion(
     last: Sequence[str],
     title: str = "Whose plan did it follow?",
 ) -> Figure:
-    """What the solutions of each family did, in percent of the family's: counts[split][family][what
-    they did], a block a split.
+    """Whose plan the completions of each family followed, in percent of the family's completions.
 
-    Columns: `first` (the family's own operations), then the operations of other families, from
-    `signs`, where families with the same operations share one column; `last` those of no family.
-    Grey: the family's own operations, which are told in the first columns.
+    counts[split][family][plan]; each split is a block of rows. Columns: `first` (the family's own
+    operations), then the operations of other families, from `signs` (families with the same
+    operations share a column), then `last` (plans of no family). A family's own operations among
+    the signs are grey, because the first columns count them.
     """
     rows = [
         (split, family)
@@ -114,7 +119,7 @@ def plan_confusion(
     for split, family in rows:
         row = counts[split][family]
         shares.append([row.get(column, 0) / sum(row.values()) for column in columns])
-    # Room for the words of the columns that have words.
+    # Columns with words in their title need more room.
     widths = [_WORDS_WIDTH if column in (*first, *last) else 1 for column in columns]
     edges = [sum(widths[:x]) for x in range(len(columns) + 1)]
     middles = [(left + right) / 2 for left, right in pairwise(edges)]

@@ -1,4 +1,4 @@
-"""How the cost of a step grows."""
+"""How the cost of a training step grows with its sizes."""
 
 import math
 from statistics import median
@@ -15,9 +15,11 @@ from .style import own_style
 def cost_growth(
     costs: dict[str, dict[str, list[tuple[int, list[float]]]]], label: str = "seconds"
 ) -> Figure:
-    """How the cost of a step grows with one size at a time, a panel each: rollout and update by
-    size, the median over repetitions (line) and their range (bar), both axes logarithmic; dotted:
-    growth in proportion. costs[size][part]: pairs of a value and its measurements."""
+    """The cost of a step against one size at a time, one panel per size, on logarithmic axes.
+
+    costs[size][part] holds (value of the size, measurements) pairs for each part of a step, such as
+    the rollout. Line: median over repetitions; bar: their range; dotted line: proportional growth.
+    """
     figure = Figure((8, 3.2 * math.ceil(len(costs) / 2) + 0.4))
     panels = figure.subplots(math.ceil(len(costs) / 2), 2, squeeze=False).flatten()
     parts = dict.fromkeys(part for panel in costs.values() for part in panel)

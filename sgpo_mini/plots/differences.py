@@ -1,4 +1,4 @@
-"""What one method or prompt gains over another."""
+"""The differences between methods or prompts."""
 
 from matplotlib.figure import Figure
 
@@ -14,9 +14,12 @@ def gain_by_difficulty(
     after: dict[str, dict[str, float]],
     outside: set[str] = frozenset(),
 ) -> Figure:
-    """What each method made of each family of problems: from the base student's share of right
-    answers to its own, both to the same problems. The family of least `difficulty` (how often the
-    base student solves it, measured apart) is on top; hollow: sure and wrong, outside averages."""
+    """The accuracy on each family before and after training, one line per method.
+
+    `base` and after[method] hold accuracies by family on the same problems. Families are sorted by
+    `difficulty`, the base student's accuracy on other problems, lowest first; the families in
+    `outside` (sure and wrong, in no average) come last, with hollow marks.
+    """
     order = sorted(base, key=lambda name: (name in outside, difficulty[name], name))
     places = {name: i + (name in outside) for i, name in enumerate(order)}
     rows = max(places.values()) + 1
@@ -32,7 +35,7 @@ def gain_by_difficulty(
             axes.plot((base[name], shares[name]), (height, height), color=color, lw=1.6)
             axes.plot(shares[name], height, **look, mfc=fill, clip_on=False, zorder=3 + (not i))
         axes.plot([], [], **look, label=method if i else "base student")
-    if rows > len(order):  # a row is left empty before the families outside
+    if rows > len(order):  # an empty row separates the families outside the averages
         axes.plot([], [], "o", color=GREY, mfc="white", mew=1.5, label="hollow: sure and wrong")
         note = {"ha": "center", "va": "center", "color": GREY, "backgroundcolor": "white"}
         gap = min(set(range(rows)) - set(places.values()))
@@ -45,8 +48,11 @@ def gain_by_difficulty(
 
 @own_style
 def seed_differences(differences: dict[str, list[float]], first="GRPO", second="SGPO") -> Figure:
-    """How much more often the second method is right than the first, in percentage points: the mean
-    of the paired differences (diamond), its 95 % t interval over seeds (bar), each seed (dots)."""
+    """The difference in accuracy, second method minus first, in percentage points.
+
+    differences[row] holds one difference (a share, paired by seed) per seed. Diamond: mean; bar:
+    95 % t interval over seeds; dots: single seeds.
+    """
     figure = Figure((8, 1.4 + 0.45 * len(differences)))
     axes = figure.add_subplot(ylim=(len(differences) - 0.4, -0.6))
     axes.axvline(0, color=INK, lw=1.2, zorder=1)
@@ -69,9 +75,12 @@ def seed_differences(differences: dict[str, list[float]], first="GRPO", second="
 
 @own_style
 def pass_rate_by_prompt(rates: dict[str, list[float]]) -> Figure:
-    """How often a student is right with each prompt: mean over problems with its 95 % interval
-    (big mark), and the single problems (bubbles: the larger, the more problems have this rate).
-    The first prompt is the one that the others are compared with (broken line)."""
+    """The pass rate of a student with each prompt.
+
+    rates[prompt] holds one rate per problem. Big mark: mean over problems with its 95 % interval;
+    bubbles: single problems (a larger bubble stands for more problems with this rate); broken line:
+    the mean of the first prompt, for comparison.
+    """
     figure = Figure((8, 1.3 + 0.75 * len(rates)))
     axes = figure.add_subplot(xlim=(-0.04, 1.16), ylim=(len(rates) - 0.45, -0.6))
     looks = [(BLUE, "o"), (GREEN, "D"), (RED, "^"), (GREY, "P"), (ORANGE, "s"), (INK, "v")]
@@ -99,9 +108,12 @@ def pass_rate_by_prompt(rates: dict[str, list[float]]) -> Figure:
 def forest(
     differences: dict[str, dict[str, list[float]]], paper: dict[str, float], reference: str
 ) -> Figure:
-    """How far each row ends above or below the reference: differences[block][row], one value a seed
-    in percentage points; mean with 95 % t interval (blue where it leaves out 0, grey where not),
-    and the paper's number (open diamond) where there is one. Each block from worst to best."""
+    """How far each row is above or below the reference, in percentage points.
+
+    differences[block][row] holds one value per seed. Mark and bar: mean with 95 % t interval, blue
+    if it excludes 0, else grey; open diamond: the paper's number, if it has one. The rows of each
+    block are sorted from worst to best.
+    """
     figure = Figure((8, 1.5 + 0.29 * sum(len(rows) + 1 for rows in differences.values())))
     words, axes = figure.subplots(1, 2, sharey=True, width_ratios=(5, 9))
     words.set_axis_off()

@@ -1,4 +1,4 @@
-"""What a student does in a reader's own domain: walks in a town, and what training gained."""
+"""A student in the reader's own domain: walks in a town, and the gain of training."""
 
 from collections import Counter
 
@@ -17,9 +17,12 @@ def walks_and_gains(
     walks: dict[str, list[tuple[list[Corner], bool]]],
     shares: dict[str, dict[str, list[float]]],
 ) -> Figure:
-    """Walks in one town, a panel each: the thicker a line, the more walks take this block (blue:
-    right ones, red: wrong ones; crosses: closed). Below: the share of right walks,
-    shares[questions][student], one value a seed (mean: big mark)."""
+    """Walks in one town, one panel per student or prompt, and accuracies below.
+
+    A line is thicker if more walks take this block (blue: correct walks, red: wrong walks; crosses:
+    closed blocks). Below: the accuracy, shares[questions][student], with one value per seed (big
+    mark: mean).
+    """
     figure = Figure((8, 6.2))
     above, below = figure.subfigures(2, 1, height_ratios=(3.3, 2.2))
     xs, ys = sorted((0, goal[0])), sorted((0, goal[1]))

@@ -1,4 +1,4 @@
-"""What a run's log tells while the student learns."""
+"""The metrics of a run by training step."""
 
 import math
 
@@ -11,8 +11,8 @@ from .learning import SMOOTHING_STEPS, window_means
 from .looks import INK, looks_of
 from .style import own_style
 
-# Of each panel: its title, its unit, the largest value there can be, and the fields of
-# `metrics.jsonl` in it, the first one solid, the second dashed.
+# For each panel: title, unit, largest possible value, and its fields of `metrics.jsonl` (the first
+# is drawn solid, the second dashed).
 _PANELS = (
     ("Right answers", "share", 1.0, {"p_auto": "alone", "p_guide": "with strategy"}),
     ("Weight α", "no unit", math.inf, {"alpha": "computed", "alpha_applied": "applied"}),
@@ -24,10 +24,13 @@ _OF_STRATEGIES = ("alpha", "alpha_applied", "kl")
 
 @own_style
 def training_dynamics(runs: dict[str, list[list[dict]]], smooth: int = SMOOTHING_STEPS) -> Figure:
-    """What the rows of `metrics.jsonl` tell, in four panels: runs[method] are the rows of one
-    run (bold: mean of the last `smooth` steps; faint: single steps) or of a run a seed (the mean of
-    the smoothed runs and its 95 % t interval, at the steps that all have). What a row lacks, or
-    what is not finite, is left out; so is what belongs to strategies where a method has none."""
+    """The rows of `metrics.jsonl` in four panels: pass rates, weight α, KL and entropy.
+
+    runs[method] holds the rows of one run per seed. One seed: bold is the mean of the last `smooth`
+    steps, faint are single steps. Several seeds: the mean of the smoothed runs and its 95 % t
+    interval, at the steps that all seeds have. Missing and non-finite values are left out; so are α
+    and KL of a method without strategies.
+    """
     figure = Figure((8, 5.4))
     grid = figure.subplots(2, 2, sharex=True, subplot_kw={"xmargin": 0}).flat
     looks = looks_of(runs)
@@ -57,7 +60,7 @@ def training_dynamics(runs: dict[str, list[list[dict]]], smooth: int = SMOOTHING
 
 
 def _curve(rows: list[dict], field: str) -> dict[int, float]:
-    """The field's finite values by step; of a method without strategies none that belong to one."""
+    """The finite values of a field by step; none of α and KL if there are no guided rollouts."""
     if field in _OF_STRATEGIES:
         rows = [row for row in rows if row.get("p_guide") is not None]
     known = [row for row in rows if row.get(field) is not None and math.isfinite(row[field])]
@@ -65,7 +68,7 @@ def _curve(rows: list[dict], field: str) -> dict[int, float]:
 
 
 def _draw(axes, curves: list[dict], smooth: int, largest: float, style: dict, shift: float) -> None:
-    """One run, or the mean of several and its interval; `shift` moves the marks along the line."""
+    """Draw one run, or the mean of several with its interval; `shift` moves the markers."""
     steps = sorted(set.intersection(*(set(curve) for curve in curves)))
     seeds = [window_means([curve[step] for step in steps], smooth) for curve in curves]
     values = list(zip(*seeds, strict=True))  # (steps, seeds)

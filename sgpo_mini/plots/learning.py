@@ -12,8 +12,11 @@ SMOOTHING_STEPS = 10
 
 @own_style
 def accuracy_by_step(curves: dict[str, list[tuple[int, float]]]) -> Figure:
-    """How the share of right answers to validation problems grows with training, by method; the
-    legend has the methods and their last values in the order in which the lines end."""
+    """Validation accuracy by training step and method.
+
+    curves[method] holds (step, accuracy) pairs. The legend has the methods and their last values,
+    in the order in which the lines end.
+    """
     figure = Figure((8, 4))
     axes = figure.add_subplot(xmargin=0, ylim=(0, 1), xlabel="training step")
     looks = looks_of(curves)
@@ -28,16 +31,18 @@ def accuracy_by_step(curves: dict[str, list[tuple[int, float]]]) -> Figure:
 
 
 def window_means(values: list[float], size: int) -> list[float]:
-    """Each value's mean with those before it, `size` in all."""
+    """The mean of each value and the ones before it, `size` values in all."""
     windows = [values[max(0, i - size) : i] for i in range(1, len(values) + 1)]
     return [sum(window) / len(window) for window in windows]
 
 
 @own_style
 def weights_by_step(rows: list[dict]) -> Figure:
-    """How the strategy's weight α falls as the student learns to do alone what it could do with
-    the strategy's help (bold: mean of the last 10 steps; faint: single steps; a value that is
-    missing in a row of `metrics.jsonl`, or not finite, is left out)."""
+    """The two pass rates and the weight α by step: α falls as the student learns.
+
+    `rows` are those of `metrics.jsonl`; missing and non-finite values are left out. Bold: mean of
+    the last 10 steps; faint: single steps.
+    """
     figure = Figure((8, 4.8))
     upper, lower = figure.subplots(2, sharex=True, height_ratios=[3, 2], subplot_kw={"xmargin": 0})
     for axes, name, label, color, line in (

@@ -1,9 +1,9 @@
-"""How a method is drawn: one colour, marker and line for each name, the same in every figure.
+"""How a method is drawn: one colour, marker and line style per name, the same in every figure.
 
-Colours are Okabe and Ito's, which suit colour-blind readers, without their yellow, which is lost on
-white, and with one of Tol's. Of the methods that share a figure (a group of `rows.ROWS` beside the
-baseline and SGPO) no two have the same colour, unless one is the other's variant: then the line is
-broken.
+The colours are those of Okabe and Ito, which colour-blind readers can tell apart, without yellow,
+which is hard to see on white, and with one of Tol's colours. Methods that share a figure (a group
+of `rows.ROWS`, the baseline and SGPO) have different colours, except variants of the same method,
+which have a broken line.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ _SKY, _PINK, _BLACK, _WINE = "#56B4E9", "#CC79A7", "#000000", "#882255"
 
 
 class Look(NamedTuple):
-    """Matplotlib's words for a method's lines and points."""
+    """The matplotlib style of a method's lines and points."""
 
     color: str
     marker: str
@@ -25,7 +25,7 @@ class Look(NamedTuple):
 
 LOOKS = {
     "base": Look(GREY, "o"),
-    "grpo": Look(ORANGE, "s"),  # the main job's name of the baseline
+    "grpo": Look(ORANGE, "s"),  # the baseline, as the main job calls it
     "sft+grpo": Look(ORANGE, "s"),
     "sft": Look(_BLACK, "*"),
     "sft-own-form": Look(_BLACK, "p", "--"),
@@ -53,6 +53,6 @@ _OTHER_LOOKS = [Look(c, m, "-.") for c, m in zip(_OTHER_COLORS, "Xvp<>hd8P*", st
 
 
 def looks_of(names: Iterable[str]) -> dict[str, Look]:
-    """The look of each name, whatever its case; names that are nobody's take what is left."""
+    """The look of each name, ignoring case; unknown names get looks that no method has."""
     free = cycle(_OTHER_LOOKS)
     return {name: LOOKS.get(name.lower()) or next(free) for name in names}

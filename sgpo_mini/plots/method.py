@@ -10,8 +10,11 @@ from .style import own_style
 
 @own_style
 def method_picture() -> Figure:
-    """SGPO in one picture: one student answers alone and with the strategy's help; the loss rewards
-    its own right answers and moves the strategy's effect into the student without it."""
+    """SGPO in one picture: both groups of rollouts, the weight α, both losses and the update.
+
+    One student answers without and with the strategy. GRPO learns from the autonomous rollouts, and
+    the KL distills the guided student into the unguided one.
+    """
     figure = Figure((8, 4), layout="none")
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, 80), ylim=(0, 40))
     axes.set_axis_off()

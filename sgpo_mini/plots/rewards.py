@@ -1,4 +1,4 @@
-"""What a reward counts right, and the groups that it teaches something."""
+"""Which outputs each reward accepts, and which groups have a learning signal."""
 
 import math
 
@@ -13,9 +13,11 @@ from .style import own_style
 def reward_verdicts(
     outputs: list[tuple[str, bool, str]], pays: dict[str, list[bool]], title: str = "Who is paid?"
 ) -> Figure:
-    """Which outputs each reward pays (1) and which not (0). An output is (text, whether it should
-    be paid, why), pays[reward] has a truth value for each; framed: the reward is wrong; below: how
-    often, in both directions."""
+    """Which outputs each reward accepts (1) or rejects (0).
+
+    An output is (text, whether it should be accepted, why); pays[reward] has a truth value for each
+    output. Framed: the reward is wrong; below: how often, in each direction.
+    """
     names, rows = ["should", *pays], len(outputs)
     should = [bool(due) for _, due, _ in outputs]
     figure = Figure((8, 1.5 + 0.3 * (rows + 2)))
@@ -61,9 +63,12 @@ def groups_with_signal(
     group_size: int,
     count: int,
 ) -> Figure:
-    """Which groups teach (left: rewards and advantages of each group; grey: all equal, no signal)
-    and how often one does at a pass rate p (right: theory, and (p, share of groups with a signal)
-    of single problems, `count` groups each; 95 % of the points should lie in the band)."""
+    """Which groups have a learning signal, and how often they do at a pass rate p.
+
+    Left: rewards and advantages, groups[name]; grey: all rewards are equal, so there is no signal.
+    Right: theory, and `shares`, the (p, share of groups with a signal) of single problems from
+    `count` groups each; 95 % of the points should lie in the band.
+    """
     order = sorted(groups, key=lambda name: (-sum(groups[name][0]), list(groups).index(name)))
     figure = Figure((8, 1.6 + 0.23 * max(len(groups), 15)))
     left, right = figure.subplots(1, 2, width_ratios=(5, 4))

@@ -1,4 +1,4 @@
-"""One solution token by token, and one next-token distribution."""
+"""One completion token by token, and one next-token distribution."""
 
 import math
 import re
@@ -11,15 +11,16 @@ from .looks import BLUE, FAINT, GREEN, GREY, INK, RED
 from .style import own_style
 
 TOKENS_WIDTH = 84  # characters in a line of `token_kl_strip`
-
-
 _END = re.compile(r"<\|(end|im_end|endoftext|eot_id|end_of_text)\|>|</s>|<eos>")
 
 
 @own_style
 def token_kl_strip(tokens: list[str], kl: list[float], delta: float | None = None) -> Figure:
-    """Where the strategy moves the student's next token: the KL, in nats, at each token of one
-    guided solution, its stop token included; framed: those above δ, which the loss leaves out."""
+    """How much the strategy shifts the next-token distribution, along one guided completion.
+
+    `kl` is the KL in nats at each token, the stop token included. Framed: tokens with a KL above δ,
+    which the loss leaves out.
+    """
     cells = _token_cells(tokens)
     lines, longest = cells[-1][0] + 1, max(30, *(cell[1] + cell[2] for cell in cells))
     size = 9.2 * TOKENS_WIDTH / max(longest, 60)
@@ -49,7 +50,7 @@ def token_kl_strip(tokens: list[str], kl: list[float], delta: float | None = Non
 
 
 def _token_cells(tokens: list[str]) -> list[tuple[int, int, int, str]]:
-    """Where each token of a text stands: (line, first column, width, text), in characters."""
+    """The place of each token in the figure: (line, first column, width, text), in characters."""
     cells, line, column = [], 0, 0
     for token in tokens:
         text = _END.sub("‖end‖", token).replace("\n", "⏎").strip() or "␣"
@@ -63,9 +64,11 @@ def _token_cells(tokens: list[str]) -> list[tuple[int, int, int, str]]:
 
 @own_style
 def token_probability_strip(tokens: list[str], guided: list[float], alone: list[float]) -> Figure:
-    """How likely the student finds each token of one solution, its stop token included: with the
-    strategy in its prompt (upper box) and alone (lower box), dark where it expected another token;
-    in the title their products, the probabilities of the whole."""
+    """The probability of each token of one completion, with the strategy and without it.
+
+    Upper box: guided prompt; lower box: unguided prompt; dark: the student expected another token.
+    The stop token is included. The title has the products, the probabilities of the completion.
+    """
     cells = _token_cells(tokens)
     lines, longest = cells[-1][0] + 1, max(30, *(cell[1] + cell[2] for cell in cells))
     size = 9.2 * TOKENS_WIDTH / max(longest + 11, 60)
@@ -95,8 +98,7 @@ def token_probability_strip(tokens: list[str], guided: list[float], alone: list[
 
 @own_style
 def next_token_shift(tokens: list[str], guided: list[float], alone: list[float]) -> Figure:
-    """What a strategy does to the next token: the probability of each, by the same student with the
-    strategy in its prompt (hatched) and without it."""
+    """The next-token probabilities of one student with the strategy (hatched) and without it."""
     figure = Figure((8, 3.3))
     axes = figure.add_subplot(ylim=(0, 1.1), xlabel="next token", ylabel="probability")
     axes.grid(False, axis="x")
@@ -117,8 +119,10 @@ def next_token_shift(tokens: list[str], guided: list[float], alone: list[float])
 
 @own_style
 def two_fits(target: list[float], forward: list[float], reverse: list[float]) -> Figure:
-    """A target with two peaks (grey) and what fitting a single hump to it gives by each direction
-    of the KL: probabilities of the tokens 0, 1, 2, …"""
+    """A target with two peaks (grey) and the one-peak fits of the forward and the reverse KL.
+
+    Each list has the probabilities of the tokens 0, 1, 2, …
+    """
     figure = Figure((8, 3.5))
     top = 1.08 * max(*target, *forward, *reverse)
     panels = figure.subplots(1, 2, sharey=True, subplot_kw={"ylim": (0, top)})

@@ -1,4 +1,4 @@
-"""What was learnt, where it is needed: gains by split, unguided and guided."""
+"""Gains by split, unguided and guided: does what was learned transfer?"""
 
 from matplotlib.figure import Figure
 
@@ -15,10 +15,13 @@ def transfer_gains(
     gains: dict[str, dict[str, dict[Column, list[float]]]],
     largest: float = 60.0,
 ) -> Figure:
-    """How much each row gained over the base student, column by column: gains[block][row][column],
-    one value a seed in percentage points; mean with 95 % t interval, coloured where the interval
-    leaves out 0 (blue above, red below, full at `largest` points) and white where it holds 0.
-    First, in grey and percent, `shares` that are no gain: the base student's own, pure chance."""
+    """The gain of each row over the base student, by column.
+
+    gains[block][row][column] holds one value per seed, in percentage points; a cell shows the mean
+    with its 95 % t interval, blue if the interval is above 0, red if below (full colour at
+    `largest` points), white if it includes 0. The first rows, in grey, are `shares` in percent that
+    are not gains: the base student's accuracy, and chance.
+    """
     columns = list(next(iter(shares.values())))
     rows = [*shares, *(name for block in gains.values() for name in block)]
     told = {name: row for block in gains.values() for name, row in block.items()}

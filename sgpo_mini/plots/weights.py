@@ -1,4 +1,4 @@
-"""When to distill: the weight of a problem, and the tokens that δ leaves out."""
+"""When to distill: the weight α of a problem, and the tokens that δ leaves out."""
 
 import math
 
@@ -12,10 +12,12 @@ from .style import own_style
 def weight_surface(
     weights: list[list[float]], points: dict[str, list[tuple[float, float]]], cap: float
 ) -> Figure:
-    """The weight α over both pass rates: weights[i][j] at p_guide = i / (rows - 1) and p_auto =
-    j / (columns - 1), with lines of equal weight; points: (p_auto, p_guide) of real problems by
-    kind, a larger mark for several at one place, with their number; a second kind stands a little
-    lower, so as not to hide the first."""
+    """The weight α over both pass rates, with contour lines, and the pass rates of real problems.
+
+    weights[i][j] is α at p_guide = i / (rows - 1) and p_auto = j / (columns - 1); points[kind] has
+    (p_auto, p_guide) pairs. A larger mark with a number stands for several problems at one place; a
+    second kind is drawn a little lower, so that it does not hide the first.
+    """
     figure = Figure((8, 5.4))
     axes = figure.add_subplot(xlim=(-0.04, 1.04), ylim=(-0.1, 1.07))
     across = [[i / (size - 1) for i in range(size)] for size in (len(weights[0]), len(weights))]
@@ -54,9 +56,11 @@ def weight_surface(
 
 @own_style
 def kl_histogram(values: dict[str, list[float]], deltas: list[float]) -> Figure:
-    """How many tokens of the targets have which KL, in nats, stacked by kind of target, both axes
-    logarithmic (a KL below 0.001 is counted at the left end); each δ: what lies right of its line
-    is left out of the loss."""
+    """The distribution of the KL of the targets' tokens, in nats, on logarithmic axes.
+
+    values[kind] holds the KL of each token; the bars are stacked by kind, and a KL below 0.001 is
+    counted in the first bar. The loss leaves out the tokens to the right of a δ line.
+    """
     figure = Figure((8, 4.4))
     axes = figure.add_subplot(xscale="log", yscale="log", xlabel="KL of a token (nats)")
     low, high, size = -3, math.log10(30), 28

@@ -8,11 +8,10 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import fields
+from dataclasses import Field, fields
 from pathlib import Path
 
-from ..commands.inputs import problems_of, quiet_loading, set_threads
-from ..commands.options import METAVARS, SETTINGS, flag, number, number_or_none, show, whole
+from ..commands.options import add_settings, problems_of, quiet_loading, set_threads, show, whole
 from ..config import Config
 from ..strategies import having_strategies, require_strategies
 from . import MISSING
@@ -195,26 +194,7 @@ def _pairs(texts: list[str]) -> dict:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=PROGRAM, description=__doc__.splitlines()[0], allow_abbrev=False)
-    defined = {field.name: field for field in fields(Config)}
-    kinds = {int: (whole(), "N"), float: (number(), "X"), str: (str, "NAME")}
-    for title, settings in SETTINGS.items():
-        if not OPTIONS & set(settings):
-            continue
-        group = parser.add_argument_group(title)
-        for name, about in settings.items():
-            if name not in OPTIONS:
-                continue
-            field = defined[name]
-            told = "" if field.default == "" else f" (default {show(field.default)})"
-            keywords = {"default": argparse.SUPPRESS, "help": about + told}
-            if name == "resume":
-                keywords |= {"action": "store_true"}
-            elif field.type is bool:
-                keywords |= {"action": argparse.BooleanOptionalAction}
-            else:
-                read, metavar = kinds.get(field.type, (number_or_none, "X"))
-                keywords |= {"type": read, "metavar": METAVARS.get(name, metavar)}
-            group.add_argument(flag(name), **keywords)
+    add_settings(parser, OPTIONS, _told_default)
     group = parser.add_argument_group("several GPUs, and TRL")
     group.add_argument(
         "--micro-batch",
@@ -232,6 +212,10 @@ def _parser() -> argparse.ArgumentParser:
         "as needed",
     )
     return parser
+
+
+def _told_default(field: Field) -> str:
+    return "" if field.default == "" else f" (default {show(field.default)})"
 
 
 class _Parser(argparse.ArgumentParser):

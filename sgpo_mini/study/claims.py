@@ -1,11 +1,11 @@
-"""What the paper claims, beside what the comparison on mini-GSM measured: reproduced or not.
+"""The paper's claims, and whether the comparison on mini-GSM reproduces them.
 
     python -m sgpo_mini.study.claims [FOLDER]
 
 reads `comparison.json`, `made.json` and the packed runs that `python -m sgpo_mini compare --methods
-all` left in FOLDER (default: the committed ones), and prints a table in Markdown. The paper's
-numbers: SGPO (arXiv:2606.24064), averages over four benchmarks, of Qwen2.5-7B where nothing else
-is said.
+all` wrote to FOLDER (default: the committed ones), and prints a table in Markdown. The paper's
+numbers come from SGPO (arXiv:2606.24064): averages over four benchmarks, for Qwen2.5-7B unless the
+table says otherwise.
 """
 
 import json
@@ -19,21 +19,23 @@ from ..support.files import lenient_console, read_json
 from .packed_runs import MEND, read_packed
 
 RESULTS = Path(__file__).parents[1] / "results" / "comparison"
-KL_BY_TOKEN = Path(__file__).parents[1] / "results" / "kl-by-token.json"  # measured apart
-SPLIT = "test"  # its fair families, unguided
-ENDS = 20  # steps: the begin and the end of a run are means over so many
-LITTLE = 0.05  # "little or nothing": the whole interval lies below this share of right answers
+KL_BY_TOKEN = (
+    Path(__file__).parents[1] / "results" / "kl-by-token.json"
+)  # from tests/benchmarks/kl_by_token.py
+SPLIT = "test"  # unguided, without the sure and wrong families
+ENDS = 20  # steps averaged at the start and at the end of a run
+LITTLE = 0.05  # "little or nothing": the whole interval is below this accuracy
 
-Values = list[float]  # one a seed
+Values = list[float]  # one per seed
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One line of the paper, and what would show it here.
+    """A claim of the paper, and the measurement that tests it here.
 
-    `values` gives a number a seed; `expected` says where their mean should be: "above" or "below"
-    0, or "little" above it at most. Without `values` it can't be tested here; `counterpart` says
-    why.
+    `values` gives one number per seed; `expected` says where their mean should be: "above" or
+    "below" 0, or at most "little" above 0. A claim without `values` can't be tested here;
+    `counterpart` says why.
     """
 
     said: str
@@ -41,22 +43,22 @@ class Claim:
     counterpart: str
     expected: str = ""
     values: Callable[["Measured"], Values] | None = None
-    points: bool = True  # percentage points, else the quantity's own unit
+    points: bool = True  # percentage points; False: the unit of the quantity
 
 
 class TooShort(ValueError):
-    """The runs end before the steps that a claim is about."""
+    """The runs are shorter than the steps that a claim is about."""
 
 
 class Measured:
-    """What a comparison left in its folder; ValueError where it is not there."""
+    """The results of a comparison, from its folder; ValueError if they are missing."""
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         path = self.folder / "comparison.json"
         if not path.is_file():
             raise ValueError(
-                f"{path} is not there: run `python -m sgpo_mini compare --methods all --out FOLDER`"
+                f"{path} is missing: run `python -m sgpo_mini compare --methods all --out FOLDER`"
             )
         rows = read_json(path, MEND, list)
         self.seeds = read_json(self.folder / "made.json", MEND)["seeds"]
@@ -64,26 +66,29 @@ class Measured:
         self.base = self.row["base"][0]
 
     def accuracy(self, name: str) -> Values:
-        """Unguided accuracy of a method on `test`, one number a seed."""
+        """Unguided accuracy of a method on `test`, one number per seed."""
         if name not in self.row["accuracy_per_seed"]:
-            raise ValueError(f"{self.folder} holds no runs of {name!r}")
+            raise ValueError(
+                f"{self.folder} holds no runs of {name!r}: run `python -m sgpo_mini compare "
+                "--methods all --out FOLDER`"
+            )
         return self.row["accuracy_per_seed"][name]
 
     def minus(self, name: str, other: str) -> Values:
-        """Accuracy of one method minus another's, seed by seed; "base" is the student before."""
+        """Accuracy of one method minus another's, per seed; "base" is the untrained student."""
         second = [self.base] * len(self.accuracy(name)) if other == "base" else self.accuracy(other)
         return [a - b for a, b in zip(self.accuracy(name), second, strict=True)]
 
     def logged(self, name: str, field: str, part: slice) -> Values:
-        """The mean of a logged quantity over some steps, one number a seed.
+        """The mean of a logged quantity over some steps, one number per seed.
 
-        Raises TooShort where the runs don't have these steps.
+        Raises TooShort if a run does not have these steps.
         """
         means = []
         for seed in self.seeds:
             numbers = [row[field] for row in read_packed(self.folder, f"{name}-{seed}").metrics]
             if len(numbers) < max(abs(end) for end in (part.start, part.stop) if end):
-                raise TooShort(f"{name}-{seed} has {len(numbers)} steps alone")
+                raise TooShort(f"{name}-{seed} has only {len(numbers)} steps")
             means.append(sum(numbers[part]) / len(numbers[part]))
         return means
 
@@ -93,7 +98,7 @@ def _gain(name: str, other: str) -> Callable[[Measured], Values]:
 
 
 def _change(name: str, field: str, begin: slice, end: slice) -> Callable[[Measured], Values]:
-    """How much a logged quantity changed from some steps to later ones."""
+    """The change of a logged quantity from some steps to later ones."""
 
     def values(measured: Measured) -> Values:
         before, after = (measured.logged(name, field, part) for part in (begin, end))
@@ -111,7 +116,7 @@ def _at_the_end(name: str, other: str, field: str) -> Callable[[Measured], Value
 
 
 def _share_of_few_tokens(measured: Measured) -> Values:
-    """Of each target's KL, what its largest tenth of tokens holds beyond one half."""
+    """The share of each target's KL on its 10 % of tokens with the largest KL, minus one half."""
     return [share - 0.5 for share in json.loads(KL_BY_TOKEN.read_bytes())["share"]]
 
 
@@ -167,7 +172,7 @@ CLAIMS = [
 
 
 def verdict(claim: Claim, interval: tuple[float, float]) -> str:
-    """What an interval says to a claim: the whole of it must lie where the claim says."""
+    """The verdict on a claim: reproduced if the whole interval lies where the claim says."""
     low, high = interval
     if {"above": low > 0, "below": high < 0, "little": high < LITTLE}[claim.expected]:
         return "reproduced"
@@ -176,9 +181,9 @@ def verdict(claim: Claim, interval: tuple[float, float]) -> str:
 
 
 def claims_table(folder: str | Path = RESULTS) -> str:
-    """The table in Markdown: each claim, its number, ours with its 95 % t interval over seeds.
+    """The claims in Markdown, each with the paper's number and ours (95 % t interval over seeds).
 
-    Raises ValueError where the folder lacks a row that a claim is about, or has but one seed.
+    Raises ValueError if the folder lacks a row that a claim is about, or has only one seed.
     """
     measured = Measured(folder)
     seeds = ", ".join(map(str, measured.seeds))
@@ -206,7 +211,7 @@ def _measured(claim: Claim, measured: Measured) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    lenient_console()  # its table has signs that not every console knows
+    lenient_console()  # the table has characters that some consoles can't print
     try:
         print(claims_table(*sys.argv[1:2]))
     except ValueError as error:

@@ -21,16 +21,16 @@ from .rows import BASELINE, ROWS
 from .runs import SURE_AND_WRONG
 from .tables import accuracy_curve, family_means
 
-_BAND = "band: 95 % t interval over seeds, as far as all seeds go"
+_BAND = "band: 95 % t interval over seeds, up to the last step that all seeds reached"
 _CAPTIONS = {
-    "accuracy": f"Accuracy on `validation` while training, from the base student on; {_BAND}.",
-    "entropy": f"Entropy of the policy on its own solutions (mean of 10 steps); {_BAND}.",
-    "alpha": f"The weight α of the strategy's KL (mean of 10 steps); {_BAND}.",
-    "gain": "Where the gain is: from the base student's greedy answers to `test` to the trained "
-    "one's (mean over seeds); families ordered by the base student's samples on `validation`.",
-    "plans": "Whose plan the unguided solutions follow: the family's own, with every quantity; its "
-    "operations on other quantities of the story; the operations of other families (whose "
-    "quantities aren't in the story), one column for all that share them; or none.",
+    "accuracy": f"Accuracy on `validation` during training, starting at the base student; {_BAND}.",
+    "entropy": f"Entropy of the policy on its own completions (mean of 10 steps); {_BAND}.",
+    "alpha": f"Weight α of the distillation loss (mean of 10 steps); {_BAND}.",
+    "gain": "Gain by family: accuracy of greedy decoding on `test`, trained student minus base "
+    "student (mean over seeds); families ordered by the base student's accuracy on `validation`.",
+    "plans": "Whose plan the unguided completions follow: the family's own plan; its operations on "
+    "other quantities of the story; the operations of other families (whose quantities aren't in "
+    "the story; families with the same operations share a column); or none of these.",
 }
 _LABELS = {
     "accuracy": "share of right answers",
@@ -38,7 +38,7 @@ _LABELS = {
     "alpha": "weight α (no unit)",
 }
 _LARGEST = {"accuracy": 1.0, "entropy": float("inf"), "alpha": 1.0}
-_PLANS_OF = ("test", "composed", "unseen")  # each family once: those of `reworded` are in `test`
+_PLANS_OF = ("test", "composed", "unseen")  # `reworded` has the families of `test`
 
 
 def draw_figures(
@@ -48,9 +48,9 @@ def draw_figures(
     seeds: Sequence[int],
     difficulty: dict[str, float],
 ) -> list[tuple[str, str]]:
-    """Draw the figures of every group of rows, and the confusion of plans: (name, caption) each.
+    """Draw the figures of every group of rows and of the plans, and return (name, caption) pairs.
 
-    `runs` has "base" and every NAME-SEED; `difficulty` orders the families.
+    `runs` has "base" and every NAME-SEED; the families are ordered by `difficulty`.
     """
     figures = out / "figures"
     figures.mkdir(exist_ok=True)
@@ -68,7 +68,7 @@ def draw_figures(
     }
     base = family_means([runs["base"].answers["test", False]])
     for group in dict.fromkeys(ROWS[name].group for name in names):
-        # Ablations and controls are read against SGPO and the baseline, where these were run.
+        # Ablations and controls are shown beside SGPO and the baseline, if these were run.
         shown = [n for n in names if ROWS[n].group == group or n in (BASELINE, "sgpo")]
         for kind, label in _LABELS.items():
             told = {name: curves[name][kind] for name in shown if kind in curves[name]}
@@ -93,8 +93,11 @@ def draw_figures(
 
 
 def _curves(runs: Sequence[PackedRun], base: PackedRun) -> dict[str, list]:
-    """(step, value) of each run, by kind; without what is 0 or missing throughout: GRPO's α, and
-    the entropy of its own solutions that SFT has none of."""
+    """(step, value) pairs of each run, by kind of curve.
+
+    A curve that is 0 or missing at every step is left out: GRPO's α, and SFT's entropy, because SFT
+    samples nothing.
+    """
     curves = {
         "accuracy": [
             accuracy_curve(

@@ -1,4 +1,4 @@
-"""The main job: GRPO and SGPO from the same student, measured, drawn and written up."""
+"""The main job: train with GRPO and SGPO from the same student, evaluate both, write a report."""
 
 import json
 import time
@@ -27,7 +27,7 @@ from .runs import (
 from .tables import Read, accuracy_curve, comparison_rows, family_means
 from .transfer_table import transfer_table
 
-METHODS_COMPARED = ("grpo", "sgpo")  # the last is measured against the first
+METHODS_COMPARED = ("grpo", "sgpo")  # differences are last minus first
 
 
 def run_and_report(
@@ -39,11 +39,11 @@ def run_and_report(
     methods: Sequence[str] = METHODS_COMPARED,
     command: str = "",
 ) -> str:
-    """Train each method with each seed, evaluate on every split, write `report.md`; its text.
+    """Train each method with each seed, evaluate on every split, and write `report.md`.
 
-    One seed shows how the method works; whether it is better is a question for several. `command`
-    is what the report says it was made with. Raises ValueError, before anything starts, where the
-    student has no `measured.json` or `compare` refuses.
+    Returns the report's text. One seed shows how the methods work; comparing them takes several.
+    `command` is the command that the report shows. Raises ValueError, before anything starts, if
+    the student has no `measured.json` or `compare` refuses the configurations.
     """
     out = Path(out)
     begin = time.perf_counter()
@@ -60,33 +60,33 @@ def run_and_report(
     lines += [
         f"{how_many.capitalize()} ({', '.join(map(str, seeds))}), "
         f"{configs[methods[0]].steps} steps of {configs[methods[0]].problems_per_step} problems "
-        f"with {rollouts} rollouts each, for every method. Greedy answers, percent right, with "
-        "95 % "
+        f"with {rollouts} rollouts each, for every method. Accuracy of greedy decoding in percent, "
+        "with 95 % "
         + (
             "intervals over problems."
             if len(seeds) == 1
-            else "t intervals over seeds, for the base student over problems."
+            else "t intervals over seeds (for the base student, over problems)."
         ),
         "",
         transfer_table(rows, ("base", *methods), difference=f"{methods[-1]} - {methods[0]}"),
         "",
-        f"Hard families (the base student solves at most one in ten, 16 samples a problem on "
-        f"`validation`): {', '.join(sorted(hard)) or 'none'}. The sure and wrong ones "
-        f"({', '.join(sorted(SURE_AND_WRONG))}) are in no average.",
+        "Hard families (the base student solves at most one in ten, 16 samples per problem on "
+        f"`validation`): {', '.join(sorted(hard)) or 'none'}. The sure and wrong families "
+        f"({', '.join(sorted(SURE_AND_WRONG))}) are left out of every average.",
         "",
     ]
     if len(seeds) == 1:
         lines += [
-            "**This is one seed.** Another seed would give other numbers; these intervals do not "
-            "cover that. The table over five seeds is in the project's README, under Results.",
+            "**This is one seed.** Another seed would give other numbers, and these intervals do "
+            "not cover that. The table over five seeds is in the project's README, under Results.",
             "",
         ]
     captions = {
-        "accuracy_by_step": "Accuracy on `validation` while training.",
-        "weights": "How the weight α follows the two pass rates: it falls as the student learns.",
-        "gain_by_difficulty": "Where the gain is: from the base student's greedy answers to `test` "
-        "to the trained one's; families by how often the base solves them on `validation`.",
-        "token_kl": "Where the strategy shifts the base student: KL at each token.",
+        "accuracy_by_step": "Accuracy on `validation` during training.",
+        "weights": "The two pass rates and the weight α, which falls as the student learns.",
+        "gain_by_difficulty": "Gain by family: accuracy of greedy decoding on `test`, before and "
+        "after training; families ordered by the base student's accuracy on `validation`.",
+        "token_kl": "How much the strategy shifts the base student: KL at each token.",
     }
     lines += [f"![{text}](figures/{name}.png)\n\n*{text}*\n" for name, text in captions.items()]
     lines += [f"Time: {time.perf_counter() - begin:.0f} s in this call; each run has one thread."]
@@ -98,7 +98,7 @@ def run_and_report(
 def draw_figures(
     out: Path, student_name: str, methods: Sequence[str], seed: int, delta: float | None
 ) -> None:
-    """The four figures of the report, drawn from what the runs of one seed left."""
+    """Draw the four figures of the report from the runs of one seed."""
     figures = out / "figures"
     figures.mkdir(exist_ok=True)
     read = _reader(out)
@@ -124,8 +124,10 @@ def _reader(out: Path) -> Read:
 
 
 def token_kl_example(student: Student) -> tuple[list[str], list[float]]:
-    """Tokens of one guided solution and the KL at each: the first four-step story of `test` that
-    the student solves with its strategy."""
+    """The tokens of one guided completion and the KL in nats at each.
+
+    The problem is the first four-step story of `test` that the student solves with its strategy.
+    """
     problems = [p for p in make_problems("test") if len(p.plan) == 4]
     solved = evaluate(student, problems, guided=True, max_new_tokens=MAX_NEW_TOKENS)
     right = [p for p, row in zip(solved.problems, solved.correct, strict=True) if row[0]]

@@ -1,9 +1,9 @@
-"""Finished runs, packed small: all that the comparison's tables, figures and claims are made of.
+"""Finished runs in small files, from which tables, figures and claims are made.
 
-A comparison's folder holds, beside the runs themselves,
+The folder of a comparison holds, beside the runs themselves,
 
-- logs/NAME-SEED.json.gz and logs/base.json.gz: a run's settings, its log and its answers, which an
-  equal run repeats to the byte;
+- logs/NAME-SEED.json.gz and logs/base.json.gz: settings, metrics and completions of a run (the same
+  run gives the same bytes);
 - timings.json: the seconds and the sampled tokens of each run's training.
 """
 
@@ -20,15 +20,15 @@ from ..mini_gsm.world import checksum, make_problems
 from ..support.files import read_json
 from .runs import read_answers
 
-MEND = "remove it, and the `compare` command that made it makes it again"
-_checksum = cache(checksum)  # every run has answers to the same problems
+MEND = "remove it, and run the `compare` command that made it again"
+_checksum = cache(checksum)  # the same for every run
 
 
 @dataclass(frozen=True)
 class PackedRun:
-    """What is kept of a run; answers[split, guided]."""
+    """The kept part of a run; answers are indexed by (split, guided)."""
 
-    asked: dict  # its configuration, splits, and checksum of the weights that it started from
+    asked: dict  # its configuration, its splits, and the checksum of the student's weights
     metrics: list[dict]
     answers: dict[tuple[str, bool], Evaluation]
 
@@ -36,7 +36,7 @@ class PackedRun:
 def pack_run(run: Path, out: Path) -> None:
     """Write a finished run to out/logs and out/timings.json.
 
-    Raises ValueError where its answers are to other problems than mini-GSM's of today.
+    Raises ValueError if its completions answer other problems than those of mini-GSM now.
     """
     asked = read_json(run / "evaluated.json", f"remove {run} and run it again")["asked"]
     packed = {"asked": asked, "metrics": [], "problems": {}, "answers": {}}
@@ -56,25 +56,28 @@ def pack_run(run: Path, out: Path) -> None:
             answers = read_answers(run, split, guided)
             packed["answers"][f"{split} {prompt}"] = _flattened(answers)
     (out / "logs").mkdir(exist_ok=True)
-    # Without the time of writing, so that equal runs give equal files.
+    # mtime=0 leaves out the time of writing, so that equal runs give equal files.
     content = gzip.compress(json.dumps(packed, ensure_ascii=False).encode(), mtime=0)
     _write(out / "logs" / f"{run.name}.json.gz", content)
 
 
 def read_packed(out: Path, name: str) -> PackedRun:
-    """The run NAME-SEED, or base, of a comparison's folder.
+    """Read the run NAME-SEED, or base, from the folder of a comparison.
 
-    Raises ValueError where it is not there or its answers are to other problems.
+    Raises ValueError if the run is missing or damaged, or answers other problems.
     """
     path = Path(out) / "logs" / f"{name}.json.gz"
     if not path.is_file():
-        raise ValueError(f"{path} is not there: the folder holds no finished run {name}")
+        raise ValueError(
+            f"{path} is missing: the folder holds no finished run {name}; run the `compare` "
+            "command that made it again"
+        )
     try:
         packed = json.loads(gzip.decompress(path.read_bytes()))
     except (EOFError, zlib.error, gzip.BadGzipFile, ValueError):
         raise ValueError(f"{path} is cut short or damaged: {MEND}") from None
     if other := [split for split, known in packed["problems"].items() if known != _checksum(split)]:
-        raise ValueError(f"{path} holds answers to other problems ({', '.join(other)})")
+        raise ValueError(f"{path} holds answers to other problems ({', '.join(other)}): {MEND}")
     answers = {}
     for title, told in packed["answers"].items():
         split, prompt = title.split(" ")
@@ -83,8 +86,11 @@ def read_packed(out: Path, name: str) -> PackedRun:
 
 
 def _flattened(answers: Evaluation) -> dict:
-    """One completion a problem, in the order of `make_problems`; null for the problem's own
-    step-by-step solution, which most of the right ones are to the letter."""
+    """One completion per problem, in the order of `make_problems`.
+
+    To save space, null stands for the problem's own step-by-step solution, which most correct
+    completions repeat exactly.
+    """
     told = zip(answers.completions, answers.problems, strict=True)
     return {
         "correct": "".join(str(int(right)) for (right,) in answers.correct),
@@ -106,7 +112,7 @@ def _restored(told: dict, split: str, guided: bool) -> Evaluation:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all: a comparison may be stopped at any time."""
+    """Write a file whole or not at all, because a comparison may be stopped at any time."""
     temporary = path.with_suffix(".part")
     temporary.write_bytes(content)
     temporary.replace(path)

@@ -1,7 +1,7 @@
-"""The whole comparison: rows of `rows.ROWS` over seeds, in one table with its figures.
+"""The whole comparison: rows of `rows.ROWS` over seeds, as one report with tables and figures.
 
-Each run is packed as soon as it is finished (`packed_runs`); table, figures and the claims are made
-from what is packed, so that `python -m sgpo_mini compare --report FOLDER` can make them again.
+Each run is packed as soon as it is finished (`packed_runs`). Tables, figures and claims are made
+from the packed runs, so `python -m sgpo_mini compare --report FOLDER` can make them again.
 """
 
 import json
@@ -29,10 +29,10 @@ def run_comparison(
     student: str = "tiny",
     command: str = "",
 ) -> str:
-    """Run what is not yet there of the rows, packing each run, and report; the report's text.
+    """Run the rows that are not finished yet, pack each run, and return the report's text.
 
-    The baseline is run too, for the differences. Raises ValueError, before anything starts, for an
-    unknown row or where `compare` refuses.
+    The baseline is always run, for the differences. Raises ValueError, before anything starts, if a
+    row is unknown or `compare` refuses the configurations.
     """
     out = Path(out)
     names = [BASELINE, *(name for name in dict.fromkeys(methods) if name != BASELINE)]
@@ -48,14 +48,17 @@ def run_comparison(
 
 
 def report_comparison(folder: str | Path) -> str:
-    """Write table, strategy use, costs, figures and report.md of a comparison; the report's text.
+    """Write the tables, figures and report.md of a finished comparison, and return the report.
 
-    Of its folder made.json, timings.json and logs/ are read, and nothing else. Raises ValueError
-    where one of them is missing.
+    Reads only made.json, timings.json and logs/ of the folder. Raises ValueError if one of them is
+    missing.
     """
     out = Path(folder)
     if not (out / "made.json").is_file():
-        raise ValueError(f"{out / 'made.json'} is not there: this is no finished comparison")
+        raise ValueError(
+            f"{out / 'made.json'} is missing: this is no finished comparison; run `compare "
+            "--methods` with this --out first"
+        )
     made = read_json(out / "made.json", MEND)
     names, seeds = made["methods"], made["seeds"]
     runs = [f"{name}-{seed}" for name in names for seed in seeds]
@@ -85,9 +88,9 @@ def report_comparison(folder: str | Path) -> str:
 def training_costs(
     out: Path, packed: dict[str, PackedRun], names: Sequence[str], seeds: Sequence[int]
 ) -> dict[str, dict]:
-    """Means over seeds of a run's sampled tokens, learnt tokens of given solutions, and seconds.
+    """Sampled tokens, learned tokens of given solutions, and seconds of a run: means over seeds.
 
-    Seconds are those of the training steps, without evaluation.
+    The seconds count the training steps, without evaluation.
     """
     times = read_json(out / "timings.json", MEND)
     costs = {}
@@ -104,21 +107,23 @@ def training_costs(
 
 def _head(made: dict) -> str:
     seeds = len(made["seeds"])
-    over = "seeds" if seeds > 1 else "problems (one seed: another would give other numbers)"
-    equal = " (“all equal”: every seed gave the same number)" if seeds > 1 else ""
+    over = "problems (this is one seed; another would give other numbers)"
+    if seeds > 1:
+        over = "seeds (for the base student, over problems; “all equal”: every seed gave the same "
+        over += "number)"
     return "\n".join(
         [
             "# Methods, ablations and controls on mini-GSM",
             "",
             *([f"`{made['command']}`", ""] if made["command"] else []),
-            f"Seeds {', '.join(map(str, made['seeds']))}. Greedy answers, percent right, 95 % "
-            f"intervals over {over}{equal}, for the base student over problems; second line: "
-            f"difference to `{BASELINE}`, paired. The base student's guided line is the ceiling: "
-            "the strategy in the prompt at inference, nothing trained. Tokens and seconds are of "
-            "one run's training.",
+            f"Seeds {', '.join(map(str, made['seeds']))}. Accuracy of greedy decoding in percent, "
+            f"with 95 % intervals over {over}. Second line of a cell: paired difference from "
+            f"`{BASELINE}`. The guided row of the base student is the ceiling: it has the strategy "
+            "in the prompt at inference and is not trained. Tokens and seconds are those of one "
+            "training run.",
             "",
-            f"Hard families: {', '.join(made['hard']) or 'none'}. Sure and wrong, in no average: "
-            f"{', '.join(sorted(SURE_AND_WRONG))}.",
+            f"Hard families: {', '.join(made['hard']) or 'none'}. Sure and wrong families, left "
+            f"out of every average: {', '.join(sorted(SURE_AND_WRONG))}.",
             "",
         ]
     )
@@ -133,12 +138,12 @@ def _table(rows: Sequence[dict], costs: dict[str, dict], names: Sequence[str]) -
 
 
 def _chance(rows: Sequence[dict], use: Sequence[dict]) -> str:
-    """What many intervals at 95 % mean: some leave out 0 by chance."""
+    """How many of the many 95 % intervals would exclude 0 by chance alone."""
     told, clear = told_differences([*rows, *use])
     if not told:
         return ""
     return (
-        f"The tables above and below show {told} differences: if no method differed from "
-        f"`{BASELINE}` at all, about {told / 20:.0f} of their 95 % intervals would leave out 0 by "
+        f"The tables above and below show {told} differences. If no method differed from "
+        f"`{BASELINE}` at all, about {told / 20:.0f} of their 95 % intervals would exclude 0 by "
         f"chance; {clear} do.\n"
     )

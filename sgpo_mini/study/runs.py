@@ -1,11 +1,13 @@
-"""Methods side by side: the same student, the same number of rollouts, one report.
+"""Train and evaluate several configurations with several seeds, in parallel processes.
 
-Each run (a method and a seed) has its own folder, one thread and its own process, as many at a time
-as there are cores; what is finished is not run again, what was stopped goes on.
+Each run (a configuration and a seed) has its own folder and its own process with one thread; as
+many processes run at a time as there are cores. Finished runs are not repeated, and stopped runs
+are resumed.
 
-A run's process is `python -m sgpo_mini.study.runs`: it reads what to do from its standard input,
-and stops, with a checkpoint, when that is closed. So it needs nothing of the program that called
-`compare` (a notebook, a script), does not outlive it, and is not reached by the terminal's Ctrl-C.
+The process of a run is `python -m sgpo_mini.study.runs`. It reads its job from standard input, and
+saves a checkpoint and stops when standard input is closed. So it does not depend on the program
+that called `compare` (a notebook, a script), does not outlive it, and does not receive the
+terminal's Ctrl-C.
 """
 
 import json
@@ -34,19 +36,19 @@ from ..support.files import locked, read_json, write_whole
 from ..training import Config, train
 
 EVALUATED = ("validation", "test", "reworded", "composed", "unseen")
-HARD_LIMIT = 0.1  # a hard family: the base student solves at most one problem in ten
-_WEIGHTS = "student's model.safetensors"  # "weights" where it is told
+HARD_LIMIT = 0.1  # in a hard family, the base student solves at most one problem in ten
+_WEIGHTS = "student's model.safetensors"  # messages call it "weights"
 SURE_AND_WRONG = {family.name for family in FAMILIES.values() if family.sure_and_wrong}
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run: what to train, unless it is the base student (no steps), and what to answer."""
+    """One run: what to train (nothing, if there are no steps) and which splits to evaluate."""
 
     folder: Path
     config: Config
     splits: tuple[str, ...]
-    control: str = ""  # what is done to the training problems' strategies
+    control: str = ""  # a name in `controls.CONTROLS`, applied to the training problems
 
 
 def compare(
@@ -57,19 +59,19 @@ def compare(
     controls: Mapping[str, str] | None = None,
     when_done: Callable[[Path], None] = lambda folder: None,
 ) -> None:
-    """Train every configuration with every seed on mini-GSM and evaluate all on the splits.
+    """Train every configuration with every seed on mini-GSM, and evaluate each run on the splits.
 
     `controls` names the control of the configurations that have one (`controls.CONTROLS`).
-    Leaves out/base and out/NAME-SEED, and calls `when_done` with the folder of each run as soon as
-    it is finished, or found to be. Ctrl-C stops all after the step in progress; the same call goes
-    on from there. Raises ValueError, before anything starts, where a configuration is
-    impossible, a folder holds a run with other settings or of a student that was changed, or
-    another comparison is at work in `out`, and RuntimeError where a run fails.
+    Writes the folders out/base and out/NAME-SEED, and calls `when_done` with each folder once its
+    run is finished. Ctrl-C stops all runs after the current step; the same call resumes them.
+    Raises ValueError, before anything starts, if a configuration is impossible, a folder holds a
+    run with other settings or another student, or another comparison uses `out`; RuntimeError if a
+    run fails.
     """
     for config in configs.values():
         config.check()
     for split in splits:
-        make_problems(split)  # refuses one that there is not
+        make_problems(split)  # raises ValueError for an unknown split
     out = Path(out)
     student = next(iter(configs.values())).student
     jobs = [Job(out / "base", Config(student=student, steps=0), tuple(splits))]
@@ -87,24 +89,24 @@ def compare(
 
 
 def _is_finished(job: Job) -> bool:
-    """Whether a run has been trained and evaluated; ValueError where its settings were others."""
+    """Whether a run has been trained and evaluated; ValueError if it had other settings."""
     asked, saved = _asked(job), _asked(job)
-    given, mend = _given(job), f"remove {job.folder}, and the same call runs it again"
+    given, mend = _given(job), f"remove {job.folder} and repeat the call"
     finished = (job.folder / "evaluated.json").exists()
     if finished:
         evaluated = read_json(job.folder / "evaluated.json", mend)
         saved, before = evaluated["asked"], evaluated.get(DIGESTS, given)
-    elif (job.folder / "config.json").exists():  # stopped on the way
+    elif (job.folder / "config.json").exists():  # stopped before the end
         saved["config"] = read_json(job.folder / "config.json", mend)
         before = saved["config"].get(DIGESTS, given)
         before = {name: digest for name, digest in before.items() if name in given}
     else:
         before = given
-    # A run of an earlier version names no control.
+    # Runs of earlier versions have no "control".
     other = [
         name for name in ("splits", "weights", "control") if saved.get(name, "") != asked[name]
     ]
-    # A setting that the run's version did not have yet was what its default is now.
+    # Settings that the run's version did not have yet had today's default.
     saved["config"] = asdict(Config()) | saved["config"]
     other += [n for n, value in asked["config"].items() if saved["config"][n] != value]
     other += [name for name in changed_digests(before, given) if name != _WEIGHTS]
@@ -121,7 +123,7 @@ def _given(job: Job) -> dict[str, str]:
 
 
 def _asked(job: Job) -> dict:
-    """All that the result depends on, as it is saved with it; of a student's name, the weights."""
+    """Everything that the result depends on, as it is saved; the student by its weights' digest."""
     settings = asdict(job.config)
     del settings["out"], settings["resume"]
     splits, weights = list(job.splits), _given(job).get(_WEIGHTS)
@@ -129,7 +131,7 @@ def _asked(job: Job) -> dict:
 
 
 def _run_all(jobs: Sequence[Job], when_done: Callable[[Path], None]) -> None:
-    """Work the jobs off, with one bar over the training steps of all, read from their logs."""
+    """Run the jobs, with one progress bar over all training steps, read from the runs' logs."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     waiting, running, done, told = list(jobs), {}, 0, set()
     total = sum(job.config.steps for job in jobs)
@@ -154,13 +156,13 @@ def _run_all(jobs: Sequence[Job], when_done: Callable[[Path], None]) -> None:
                 bar.refresh()
     finally:
         for worker in running:
-            worker.stdin.close()  # it finishes its step, saves and ends
+            worker.stdin.close()  # the worker finishes its step, saves and exits
         for worker in running:
             worker.wait()
 
 
 def _start(job: Job) -> subprocess.Popen:
-    """The process of one run; what it says is kept in the run's folder until it has succeeded."""
+    """Start the process of one run; its output is kept in the run's folder until it succeeds."""
     job.folder.mkdir(parents=True, exist_ok=True)
     home = str(Path(__file__).resolve().parents[2])
     paths = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
@@ -170,9 +172,9 @@ def _start(job: Job) -> subprocess.Popen:
             stdin=subprocess.PIPE,
             stdout=messages,
             stderr=messages,
-            # The parent shows one bar for all, and reads messages.txt as UTF-8.
+            # The parent shows one bar for all runs, and reads messages.txt as UTF-8.
             env=os.environ | {"PYTHONPATH": paths, "TQDM_DISABLE": "1", "PYTHONUTF8": "1"},
-            start_new_session=True,  # Ctrl-C reaches the parent alone, which tells its workers
+            start_new_session=True,  # only the parent gets Ctrl-C; it stops its workers
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
     asked = asdict(replace(job, folder=str(job.folder)))
@@ -182,16 +184,16 @@ def _start(job: Job) -> subprocess.Popen:
 
 
 def _pass_on(job: Job, told: set[tuple[Path, str]]) -> None:
-    """Say what a run tells of its troubles, each sentence once."""
+    """Print the warnings of a run, each once."""
     lines = (job.folder / "messages.txt").read_text("utf-8", errors="replace").split("\n")
-    for line in lines[:-1]:  # the last is still being written
+    for line in lines[:-1]:  # the last line may be incomplete
         if line.startswith("sgpo_mini: ") and (job.folder, line) not in told:
             told.add((job.folder, line))
             tqdm.write(f"{line} [{job.folder.name}]", file=sys.stderr)
 
 
 def _close(worker: subprocess.Popen, job: Job) -> None:
-    """Tidy up after a run that has ended; RuntimeError, with its last words, where it failed."""
+    """Clean up after a run has ended; RuntimeError, with its last line of output, if it failed."""
     worker.stdin.close()
     messages = job.folder / "messages.txt"
     if worker.returncode == 0:
@@ -200,11 +202,11 @@ def _close(worker: subprocess.Popen, job: Job) -> None:
     text = messages.read_text(encoding="utf-8", errors="replace")
     said = [line for line in text.split("\n") if line.strip()]
     last = said[-1] if said and worker.returncode > 0 else f"exit status {worker.returncode}"
-    raise RuntimeError(f"the run in {job.folder} stopped: {last} (all it said: {messages})")
+    raise RuntimeError(f"the run in {job.folder} stopped: {last} (its whole output: {messages})")
 
 
 def _work() -> None:
-    """The life of a run's process."""
+    """Do the job that standard input describes."""
     asked = json.loads(sys.stdin.readline())
     threading.Thread(target=_stop_when_input_closes, daemon=True).start()
     folder, config, splits = asked["folder"], Config(**asked["config"]), tuple(asked["splits"])
@@ -223,7 +225,7 @@ def _stop_when_input_closes() -> None:
 
 
 def _run(job: Job) -> None:
-    """Train, unless it is the base student (no steps), and answer every split greedily."""
+    """Train, if there are steps, and evaluate every split with greedy decoding."""
     torch.set_num_threads(1)
     student = load_student(job.config.student)
     if job.config.steps:
@@ -244,7 +246,7 @@ def _run(job: Job) -> None:
 
 
 def validation_problems() -> list[Problem]:
-    """What accuracy is measured on while training: validation without the sure and wrong."""
+    """The problems of `validation` without the sure and wrong families, measured in training."""
     return [p for p in make_problems("validation") if p.family not in SURE_AND_WRONG]
 
 
@@ -253,7 +255,7 @@ def answers_path(folder: Path, split: str, guided: bool) -> Path:
 
 
 def read_answers(folder: Path, split: str, guided: bool) -> Evaluation:
-    """An evaluation from the answers that a run saved; ValueError where they are to others."""
+    """The evaluation that a run saved; ValueError if it answers other problems."""
     path = answers_path(folder, split, guided)
     rows, problems = read_rows(path), make_problems(split)
     if [row["id"] for row in rows] != [problem.id for problem in problems]:
@@ -268,32 +270,32 @@ def read_answers(folder: Path, split: str, guided: bool) -> Evaluation:
 
 
 def student_folder(name: str) -> Path:
-    """Where a student lies that is not on the Hub."""
+    """The folder of a local student."""
     return TINY_STUDENT if name == "tiny" else Path(name)
 
 
 def base_difficulty(student_name: str) -> dict[str, float]:
-    """How often the base student solves each family unguided: 16 samples on `validation`.
+    """The base student's unguided accuracy on each family, from 16 samples on `validation`.
 
-    Read from `measured.json`, which `pretrain` writes beside the student; ValueError without it.
+    Read from `measured.json`, which `pretrain` writes beside the student; ValueError if missing.
     """
     path = student_folder(student_name) / "measured.json"
     if not path.is_file():
         raise ValueError(
-            f"{path} is not there, which says how often this student solves each family: give "
+            f"{path} is missing, which has this student's accuracy on each family: give --student "
             "tiny, or the folder of a student that `python -m sgpo_mini pretrain` made"
         )
-    return read_json(path, "make the student again")["unguided_by_family"]
+    return read_json(path, "pretrain the student again")["unguided_by_family"]
 
 
 def hard_families(student_name: str) -> set[str]:
-    """Families that the base student solves at most one time in ten."""
+    """The families that the base student solves at most one time in ten."""
     measured = base_difficulty(student_name)
     return {name for name, share in measured.items() if share <= HARD_LIMIT} - SURE_AND_WRONG
 
 
 def values_of(evaluation: Evaluation, families: set[str]) -> list[float]:
-    """The accuracies of the problems of some families."""
+    """The accuracies of the problems in some families."""
     pairs = zip(evaluation.problems, evaluation.accuracies, strict=True)
     return [accuracy for problem, accuracy in pairs if problem.family in families]
 

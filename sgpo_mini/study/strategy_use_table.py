@@ -1,4 +1,4 @@
-"""Did the methods use the strategy? Their unguided solutions of every split, over seeds."""
+"""Did the methods use the strategy? The plans of their unguided completions, over seeds."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from .runs import SURE_AND_WRONG, mean
 from .tables import Estimate, Read, difference, estimate
 from .transfer_table import transfer_table
 
-# What a solution that is not of the true plan did, by the field of `StrategyUse` that counts it.
+# What a completion that does not follow the true plan did, by the field of `StrategyUse`.
 _OTHERS = {
     "other_quantities": OTHER_QUANTITIES,
     "other_operations": "other operations",
@@ -27,11 +27,11 @@ _OTHERS = {
 def use_rows(
     read: Read, names: Sequence[str], seeds: Sequence[int], splits: Sequence[str]
 ) -> list[dict]:
-    """One row a split, without the sure and wrong families, in the form of `comparison_rows`.
+    """One row per split, without the sure and wrong families, in the form of `comparison_rows`.
 
-    Each student's number is its plan accuracy, with the paired difference to the first of `names`
-    in "differences"; "calculation" has the accuracy of the solutions that follow the true plan
-    (None where a seed has none), "others" the shares of what the other solutions did.
+    A student's number is its plan accuracy; "differences" has the paired differences from the first
+    of `names`; "calculation" has the accuracy of the completions that follow the true plan (None if
+    a seed has none); "others" has the shares of what the other completions did.
     """
     rows = []
     for split in splits:
@@ -52,7 +52,7 @@ def use_rows(
     return rows
 
 
-Told = list[tuple[str, bool]]  # (what a solution did, is its answer right) of each problem
+Told = list[tuple[str, bool]]  # per problem: (what the completion did, is its answer correct)
 
 
 def _fair(run: Evaluation) -> Told:
@@ -71,7 +71,7 @@ def _others(runs: Sequence[Told]) -> dict[str, float]:
 
 
 def use_section(rows: Sequence[dict], names: Sequence[str]) -> str:
-    """The part of the report: plan accuracy, calculation, and what the other solutions did."""
+    """The section of the report: plan accuracy, calculation, and what other completions did."""
     students = ["base", *names]
     calculation = [
         {key: row[key] for key in ("label", "guided", "problems")} | row["calculation"]
@@ -87,19 +87,20 @@ def use_section(rows: Sequence[dict], names: Sequence[str]) -> str:
         [
             "## Did it use the strategy?",
             "",
-            "From each unguided solution the plan is read: which operations, on which quantities, "
-            "in which order. Percent of the solutions, without the sure and wrong families.",
+            "From each unguided completion we read the plan: which operations, on which "
+            "quantities, in which order. Percent of the completions, without the sure and wrong "
+            "families.",
             "",
-            "**It follows the true plan** (second line: the paired difference, as above):",
+            "**It follows the true plan** (second line: paired difference, as above):",
             "",
             transfer_table(rows, students, by_student=True),
             "",
-            "**Its answer is right, given that it follows the true plan** (a dash: in some seed "
-            "no solution does):",
+            "**Its answer is correct, given that it follows the true plan** (a dash: for some "
+            "seed, no completion does):",
             "",
             transfer_table(calculation, students, by_student=True),
             "",
-            f"**What the other solutions did**: {' / '.join(_OTHERS.values())}:",
+            f"**What the other completions did** ({' / '.join(_OTHERS.values())}):",
             "",
             *others,
             "",

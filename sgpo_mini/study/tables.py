@@ -1,4 +1,4 @@
-"""From the answers of runs to the rows of a table: means, intervals, and paired differences."""
+"""The rows of a table from the answers of runs: means, intervals, and paired differences."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,11 +13,11 @@ Estimate = tuple[float, tuple[float, float]]  # a mean and its 95 % interval
 def comparison_rows(
     read: Read, names: Sequence[str], seeds: Sequence[int], splits: Sequence[str], hard: set[str]
 ) -> list[dict]:
-    """One row a group of families and prompt: base, each method, and each one minus the first.
+    """One row per group of families and prompt: base, each method, and each minus the first.
 
-    Over several seeds: means, with t intervals; the differences are paired by seed. With one seed:
-    intervals over problems, the differences paired by problem. The base student's intervals are
-    always over problems. "difference" is that of the last method.
+    With several seeds: means with t intervals over seeds, and differences paired by seed. With one
+    seed: intervals over problems, and differences paired by problem. The base student's intervals
+    are always over problems. "difference" is that of the last method.
     """
     rows = []
     for split in splits:
@@ -49,7 +49,7 @@ def comparison_rows(
 
 
 def family_groups(split: str, hard: set[str]) -> dict[str, set[str]]:
-    """The rows of a split in a table: its fair families, the hard ones, the sure and wrong."""
+    """The rows of a split: all but the sure and wrong families; the hard; the sure and wrong."""
     families = {problem.family for problem in make_problems(split)}
     groups = {split: families - SURE_AND_WRONG}
     if hard & families:
@@ -60,12 +60,12 @@ def family_groups(split: str, hard: set[str]) -> dict[str, set[str]]:
 
 
 def fair_accuracy(evaluation: Evaluation) -> float:
-    """Accuracy without the sure and wrong families: what training measures on `validation`."""
+    """Accuracy without the sure and wrong families, as training measures it on `validation`."""
     return mean(values_of(evaluation, set(evaluation.by_family()) - SURE_AND_WRONG))
 
 
 def family_means(runs: Sequence[Evaluation]) -> dict[str, float]:
-    """Each family's share of right answers, the mean over some runs."""
+    """The accuracy of each family, averaged over runs."""
     by_family = [run.by_family() for run in runs]
     return {name: mean([mean(run[name]) for run in by_family]) for name in by_family[0]}
 
@@ -73,9 +73,9 @@ def family_means(runs: Sequence[Evaluation]) -> dict[str, float]:
 def accuracy_curve(
     metrics: Sequence[dict], before: Evaluation, after: Evaluation, early_stop: int = 0
 ) -> list[tuple[int, float]]:
-    """(step, accuracy on validation) of a run, from the base student's to the trained one's.
+    """(step, accuracy on validation) pairs of a run, from the base to the trained student.
 
-    A run with early stop ends with the weights of an earlier step, at which they were measured.
+    With early stopping the final weights are those of an earlier step, which was measured already.
     """
     points = {0: fair_accuracy(before)}
     measured = {r["step"]: r["validation_accuracy"] for r in metrics if "validation_accuracy" in r}
@@ -86,9 +86,9 @@ def accuracy_curve(
 
 
 def estimate(values: Sequence[Sequence[float]]) -> Estimate:
-    """The mean of shares, (seeds, problems), and its interval within 0 and 1.
+    """The mean of shares, (seeds, problems), and its interval, cut to 0 and 1.
 
-    A t interval over seeds, of one seed an interval over problems.
+    A t interval over seeds; with one seed, an interval over problems.
     """
     if len(values) == 1:
         return mean(values[0]), confidence_interval(values[0])
@@ -98,7 +98,7 @@ def estimate(values: Sequence[Sequence[float]]) -> Estimate:
 
 
 def difference(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]) -> Estimate:
-    """second - first, both (seeds, problems), paired by seed; of one seed, by problem."""
+    """second - first, both (seeds, problems), paired by seed; with one seed, by problem."""
     if len(first) == 1:
         return mean_difference([b - a for a, b in zip(first[0], second[0], strict=True)])
     gaps = [mean(b) - mean(a) for a, b in zip(first, second, strict=True)]
@@ -106,9 +106,9 @@ def difference(first: Sequence[Sequence[float]], second: Sequence[Sequence[float
 
 
 def told_differences(rows: Sequence[dict]) -> tuple[int, int]:
-    """How many differences to the first method the rows have, and how many leave out 0.
+    """How many differences from the first method the rows have, and how many exclude 0.
 
-    Of equal seeds, whose interval has no width, none counts as leaving it out.
+    An interval without width (all seeds equal) does not count as excluding 0.
     """
     intervals = [interval for r in rows for _, interval in r.get("differences", {}).values()]
     clear = [low > 0 or high < 0 for low, high in intervals if high - low > 1e-9]

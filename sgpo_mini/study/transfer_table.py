@@ -8,9 +8,9 @@ from ..evaluation import Evaluation, confidence_interval
 def transfer_rows(
     evaluations: dict[str, dict[tuple[str, bool], Evaluation]], splits: Sequence[str]
 ) -> list[dict]:
-    """The rows of `transfer_table` from evaluations[student][split, guided].
+    """The rows of `transfer_table`, from evaluations[student][split, guided].
 
-    Intervals are over problems: they say how well *these* weights are measured, and not how much
+    Intervals are over problems: they show how precisely *these* weights are measured, not how much
     another seed would differ. A row that no student has is left out.
     """
     rows = []
@@ -39,10 +39,10 @@ def transfer_table(
     """Accuracies on the splits as a Markdown table, in percent with 95 % intervals.
 
     A row has label, guided, problems and, for each student, (mean, (low, high)); a dash stands for
-    what it lacks. A line a row and a column a student; `difference` is the title of one more
-    column, the row's own difference. Or, with `by_student`, for many of them: a line a student and
-    prompt, a column a split, and below each value its difference in row["differences"][student];
-    `more` adds columns, by title and student.
+    a missing value. By default there is a line per row and a column per student; `difference` is
+    the title of one more column with row["difference"]. With `by_student`, for many students, there
+    is a line per student and prompt and a column per split, with row["differences"][student] below
+    each value; `more` adds columns, by title and student.
     """
     if by_student:
         return _table_by_student(rows, students, more or {})
@@ -64,7 +64,7 @@ def _table_by_student(rows: Sequence[dict], students: Sequence[str], more: dict)
                 line[_title(row)] = _in_percent(row.get(student))
                 if gap := row.get("differences", {}).get(student):
                     line[_title(row)] += "<br>" + _in_percent(gap, "+")
-            # What training took is the same for both prompts: told once.
+            # The extra columns are the same for both prompts, so they are shown once.
             told = ["" if guided else values.get(student, "—") for values in more.values()]
             table.append([student, _prompt(guided), *line.values(), *told])
     return _markdown(table)
@@ -82,9 +82,9 @@ def _in_percent(estimate, sign: str = "") -> str:
     if estimate is None:
         return "—"
     value, (low, high) = estimate[:2]
-    if not sign:  # a share; a t interval doesn't know its bounds
+    if not sign:  # a share, but a t interval may exceed 0 or 1
         low, high = max(low, 0.0), min(high, 1.0)
-    if high - low < 1e-9:  # an interval without width says nothing of how sure the mean is
+    if high - low < 1e-9:  # an interval without width does not show how certain the mean is
         return f"{value * 100:{sign}.1f} (all equal)"
     return f"{value * 100:{sign}.1f} ({low * 100:{sign}.1f} to {high * 100:{sign}.1f})"
 

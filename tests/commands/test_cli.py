@@ -121,7 +121,10 @@ TRAIN = ("train", "--steps", 2, "--max-new-tokens", 16, "--learning-rate", 1e-3)
         ("train --no-autonomous-grpo --no-strategy-distillation", "nothing is learnt"),
         ("train --data gsm9k", "mini-gsm, gsm8k or a file that ends in .jsonl, .json"),
         ("train --data gsm9k", ".csv, .tsv or .parquet, not 'gsm9k'"),
-        ("train --answer-column solution", "mini-gsm has no --answer-column: they are for a FILE"),
+        (
+            "train --answer-column solution",
+            "mini-gsm has no --answer-column: use them with a FILE only",
+        ),
         ("train --data gone.PARQUET", "gone.PARQUET can't be read (No such file or directory)"),
         ("evaluate --data gsm8k --question-column q", "gsm8k has no --question-column"),
         ("evaluate --data some.CSV --split test", "some.CSV has no splits"),
@@ -163,7 +166,7 @@ TRAIN = ("train", "--steps", 2, "--max-new-tokens", 16, "--learning-rate", 1e-3)
         ("compare --seeds 0-1-2", "seeds must be"),
         ("compare --seeds 0,1", "seeds must be"),
         ("compare --steps 0", "whole number of at least 1"),
-        ("compare --student no/such-student", "measured.json is not there"),
+        ("compare --student no/such-student", "measured.json is missing"),
         ("--steps -2", "--steps: must be a whole number of at least 1, not '-2'"),
         ("--method grpo", "no option --method grpo (see python -m sgpo_mini compare --help)"),
     ],
@@ -443,6 +446,9 @@ def test_help_tells_the_defaults_that_are_used(word, capsys):
             shown = f"{value:g}" if isinstance(value, float) else value
             flag = "--" + name.replace("_", "-")
             assert re.search(rf"{flag} [^ ]+ .*?\(default {re.escape(str(shown))}", text), name
+    if word == "evaluate":
+        limits = f"(default {Config.max_new_tokens}; on mini-gsm {pretraining.MAX_NEW_TOKENS},"
+        assert limits in text
     if word == "compare":
         assert f"default {pretraining.settings_for('mini-gsm', 'sgpo')['steps']}" in text
 
@@ -513,9 +519,9 @@ def test_settings_of_the_chat_template_are_saved_with_the_run_and_go_on_with_the
     brief = ("--chat-template-kwargs", '{"brief": true}')
     asked = (*TRAIN, "--student", "base", "--data", data)
     assert run(*asked, *brief, "--out", "run")[0] == 0
-    assert json.loads(Path("run/config.json").read_text())["chat_template_kwargs"] == {
-        "brief": True
-    }
+    assert json.loads(Path("run/config.json").read_text(encoding="utf-8"))[
+        "chat_template_kwargs"
+    ] == {"brief": True}
     trained = load_student("run/student", device="cpu")
     assert trained.tokenizer.decode(trained.prompt_ids("name")).endswith("<|assistant|> . .")
     more = (*asked, "--out", "run", "--resume", "--steps", 3)
@@ -528,7 +534,7 @@ def test_settings_of_the_chat_template_are_saved_with_the_run_and_go_on_with_the
     texts = []
     for words in ((), brief, ("--student", "warm/student")):
         assert run(*asked, *words, "--out", "measured")[0] == 0
-        texts.append(Path("measured/unguided.jsonl").read_text())
+        texts.append(Path("measured/unguided.jsonl").read_text(encoding="utf-8"))
     assert texts[0] != texts[1]
     for wrong in ("brief", "[1]", "{", '{"long": true}'):
         sentence = refused(*asked, "--chat-template-kwargs", wrong)
@@ -571,7 +577,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on(run, even_student, data):
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in err
-    command = err.strip().split("\n")[-1].partition("stopped; go on with: python -m sgpo_mini ")[2]
+    command = (
+        err.strip().split("\n")[-1].partition("stopped; continue with: python -m sgpo_mini ")[2]
+    )
     assert shlex.split(command) == [*words, "--out", "runs/sgpo-0", "--resume"]
     done = len(read_rows("runs/sgpo-0/metrics.jsonl"))
     assert [f.name for f in Path("runs/sgpo-0/checkpoints").iterdir()] == [f"step-{done:06d}"]
@@ -607,7 +615,7 @@ def test_ctrl_c_before_anything_is_saved(run, monkeypatch):
 
     monkeypatch.setattr("sgpo_mini.student.load_student", stop)
     status, _, err = run("train", "--out", "run")
-    assert status == 130 and "stopped before the run began: nothing is saved" in err
+    assert status == 130 and "stopped before the run began: nothing was saved" in err
     status, _, err = run("evaluate")
     assert status == 130 and err.endswith("sgpo_mini: stopped\n")
 
@@ -619,7 +627,7 @@ def test_ctrl_c_in_the_main_job_names_the_same_command(run, monkeypatch):
     monkeypatch.setattr("sgpo_mini.study.main_job.run_and_report", stop)
     status, _, err = run("--seeds", "0-4", "--out", "my runs")
     assert status == 130
-    told = "go on with: python -m sgpo_mini compare --seeds 0-4 --out 'my runs'\n"
+    told = "continue with: python -m sgpo_mini compare --seeds 0-4 --out 'my runs'\n"
     assert err.endswith(told)
 
 
@@ -652,7 +660,7 @@ def test_evaluate_writes_completions_that_agree_with_what_it_prints(run, even_st
         assert f"avg@{samples}, {len(right)} problems" in out
         passed = ", ".join(f"pass@{k} {pass_at_k(correct, k):.4f}" for k in ks)
         assert f"\n{name}: {passed}\n" in out
-        assert f"{name}: every completion is in {Path('answers', name)}.jsonl" in out
+        assert f"{name}: completions saved to {Path('answers', name)}.jsonl" in out
 
 
 def test_evaluate_is_unguided_alone_where_a_strategy_is_missing(run, even_student, data):
@@ -665,7 +673,7 @@ def test_evaluate_is_unguided_alone_where_a_strategy_is_missing(run, even_studen
     rows[2]["strategy"] = ""
     Path("some.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     status, _, err = run(*asked, "some.jsonl")
-    assert status == 0 and "unguided alone: 1 of 4 problems have no strategy" in err
+    assert status == 0 and "1 of 4 problems have no strategy: evaluating unguided only" in err
 
 
 def test_evaluate_on_mini_gsm_keeps_the_sure_and_wrong_apart(run, story_student):
@@ -742,7 +750,7 @@ def test_a_stopped_pretraining_goes_on_to_the_same_student(run, smaller, refused
     interrupt_at("runs/student-4/metrics.jsonl")
     status, _, err = run(*asked)
     assert status == 130
-    told = "go on with: python -m sgpo_mini pretrain --steps 30 --seed 4"
+    told = "continue with: python -m sgpo_mini pretrain --steps 30 --seed 4"
     assert err.endswith(f"{told} --out runs/student-4 --resume\n")
     done = len(read_rows("runs/student-4/metrics.jsonl"))
     assert 1 <= done < 30 and not Path("runs/student-4/student").exists()
@@ -866,7 +874,7 @@ def test_what_a_library_refuses_is_one_sentence(run, monkeypatch, error):
     assert status == 2 and out == ""
     assert re.fullmatch(r"sgpo_mini: [^\n]+\n", err), err
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        assert "there is not enough memory: take fewer at a time (--micro-batch-tokens" in err
+        assert "out of memory: lower --micro-batch-tokens, --batch-size" in err
     if type(error) is FileNotFoundError:
         assert err == "sgpo_mini: x/y can't be read or written (No such file or directory)\n"
 

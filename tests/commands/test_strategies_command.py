@@ -140,7 +140,7 @@ def test_the_worlds_true_strategies(run):
     assert f"kept {count} of {count}" in out and f"strategies: {Path('new/true.jsonl')}" in out
     assert [path.name for path in Path("new").iterdir()] == ["true.jsonl"]
     status, _, err = run("--source", "world", "--out", "new/true.jsonl")
-    assert status == 2 and "is there already" in err
+    assert status == 2 and "already exists" in err
 
 
 @pytest.mark.parametrize(("source", "file"), [("solution", "test"), ("subquestions", "test")])
@@ -169,7 +169,7 @@ def test_what_cannot_be_read_is_told_and_not_guessed(run):
     assert status == 0, err
     assert list(load_strategies("s.jsonl")) == ["a"]
     assert [row["id"] for row in rows("s.failed.jsonl")] == ["b"]
-    assert "kept 1 of 2" in out and "could not be read: 1, told in s.failed.jsonl" in out
+    assert "kept 1 of 2" in out and "no strategy for 1: reasons in s.failed.jsonl" in out
 
 
 # A teacher
@@ -194,7 +194,7 @@ def test_a_teacher_of_which_nothing_is_kept_is_a_refusal_after_the_summary(run):
     with serving(lambda question: "garbage") as server:
         asked = ("--source", "teacher", "--teacher", server.url, "--data", write_problems())
         status, out, err = run(*asked, "--out", "s.jsonl")
-    assert status == 2 and err.endswith("sgpo_mini: no strategy was kept\n")
+    assert status == 2 and err.endswith("no strategy was kept: see the reasons in s.failed.jsonl\n")
     assert "kept 0, failed 3, open 0 (reasons and replies: s.failed.jsonl)" in out
 
 
@@ -304,7 +304,7 @@ def test_ctrl_c_waits_for_the_replies_under_way_and_tells_how_to_go_on():
         assert stopped.returncode == 130 and "Traceback" not in err
         assert "waiting for the replies in progress (Ctrl-C again stops at once)" in err
         assert len(server.questions) == 13 + 3
-        command = err.strip().rpartition("go on with: python -m sgpo_mini ")[2]
+        command = err.strip().rpartition("continue with: python -m sgpo_mini ")[2]
         words = shlex.split(command)
         done = subprocess.run(
             [*PROGRAM[:-1], *words], capture_output=True, text=True, timeout=240, encoding="utf-8"

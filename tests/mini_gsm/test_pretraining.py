@@ -10,6 +10,7 @@ from quick_student import quick_student
 
 from sgpo_mini.evaluation import confidence_interval, evaluate
 from sgpo_mini.mini_gsm import pretraining
+from sgpo_mini.mini_gsm.plans import LARGEST
 from sgpo_mini.mini_gsm.pretraining import (
     MAX_NEW_TOKENS,
     make_tiny_student,
@@ -18,13 +19,7 @@ from sgpo_mini.mini_gsm.pretraining import (
     settings_for,
     vocabulary_texts,
 )
-from sgpo_mini.mini_gsm.world import (
-    LARGEST,
-    PRACTICE_SHARE,
-    SPLITS,
-    make_problems,
-    pretraining_stream,
-)
+from sgpo_mini.mini_gsm.world import PRACTICE_SHARE, SPLITS, make_problems, pretraining_stream
 from sgpo_mini.strategies import autonomous_prompt, guided_prompt
 from sgpo_mini.student import load_student, new_student
 from sgpo_mini.study.runs import SURE_AND_WRONG

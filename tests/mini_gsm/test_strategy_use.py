@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 
 from sgpo_mini.evaluation import Evaluation
+from sgpo_mini.mini_gsm.plans import fitting_plans, true_plan
+from sgpo_mini.mini_gsm.reading import read_quantities
 from sgpo_mini.mini_gsm.strategy_use import (
     NO_FAMILY,
     NOT_FITTING,
@@ -21,11 +23,8 @@ from sgpo_mini.mini_gsm.strategy_use import (
 )
 from sgpo_mini.mini_gsm.world import (
     FAMILIES,
-    fitting_plans,
     make_problems,
     plan_names,
-    read_quantities,
-    true_plan,
     write_expert_solution,
     write_solution,
 )
@@ -67,7 +66,7 @@ def test_the_true_plan_is_read_from_both_forms_of_the_right_solution(split):
 
 
 def test_every_fitting_plan_is_read_as_what_it_is():
-    """Where two quantities have one number, at least as a plan of the same operations."""
+    """If two quantities have the same number, only the operations must be equal."""
     for problem in first_of_each_family("test"):
         family, given = FAMILIES[problem.family], tuple(numbers(problem))
         for plan in fitting_plans(family):
@@ -86,7 +85,7 @@ def test_a_wrong_result_is_calculation_and_not_plan():
     wrong = str(int(result) + 1)
     slipped = "\n".join([f"{expression} = {wrong}", second.replace(result, wrong, 1), *rest])
     assert read_solution_plan(slipped, problem).plan == problem.plan
-    # Going on from another number than the one stated brings one in that is not in the story.
+    # Continuing from a number other than the stated result uses a number that is not in the story.
     jumped = "\n".join([f"{expression} = {wrong}", second, *rest])
     assert read_solution_plan(jumped, problem) == Reading(None, NOT_FITTING)
 
@@ -132,7 +131,7 @@ def test_what_is_no_chain_of_the_storys_quantities_has_no_plan_and_a_reason(chan
     assert read_solution_plan(change(problem.solution), problem) == Reading(None, reason)
 
 
-def test_a_quantity_twice_or_of_no_story_is_told_from_equations_that_are_no_chain():
+def test_a_quantity_twice_or_of_no_story_is_distinguished_from_equations_that_are_no_chain():
     names = tuple(f"{c.operation} {c.role}" for _, c in read_quantities(APPLES)[1:])
     problem = Problem("x", APPLES, "31", plan=names)
     for solution in ("27 + 4 = 31\n31 + 4 = 35", "27 + 5 = 32", "27 + 4 = 31\n27 + 3 = 30"):
@@ -180,7 +179,7 @@ def test_families_can_be_left_out_and_nothing_left_is_refused():
 
 
 def two_finds() -> Problem:
-    """Two quantities, of which one (the one lent, say) has nothing to do with the question."""
+    """Two quantities, one of which (the one lent, for example) is irrelevant to the question."""
     return next(p for p in make_problems("test") if p.family == "look_make")
 
 

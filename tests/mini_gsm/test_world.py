@@ -14,25 +14,23 @@ from pathlib import Path
 
 import pytest
 
+from sgpo_mini.mini_gsm.plans import LARGEST, fitting_plans, true_plan
 from sgpo_mini.mini_gsm.pretraining import BATCH_SIZE, STEPS, vocabulary_texts
+from sgpo_mini.mini_gsm.reading import read_plan
 from sgpo_mini.mini_gsm.stories import CLAUSES, ITEMS, NAMES
 from sgpo_mini.mini_gsm.world import (
     FAMILIES,
-    LARGEST,
     PRACTICE_SHARE,
     SPLITS,
     checksum,
-    fitting_plans,
     make_problems,
     pretraining_stream,
-    read_plan,
     split_table,
-    true_plan,
 )
 from sgpo_mini.strategies import Strategy, autonomous_prompt, guided_prompt, leaks
 from sgpo_mini.student import new_student
 
-# Others compare with runs on these very problems: a change of one letter makes a new world.
+# Others compare with runs on exactly these problems: changing one letter makes a new world.
 CHECKSUMS = {
     "train": "b16be06d49ce2c44ca5591f148e92c0c71d6f7075fb7f343439bb9a93e644b92",
     "validation": "7971d63413288bb8dbdcb90d6ae35aca03b33c758d108506cf93269fd06111c9",
@@ -68,7 +66,7 @@ def stream():
 
 @pytest.fixture(scope="module")
 def family_stream(stream):
-    """The stories of families; the rest of the stream are practice stories of random clauses."""
+    """The family stories of the stream, without the practice stories of random clauses."""
     return [problem for problem in stream if problem.family != "practice"]
 
 
@@ -261,7 +259,7 @@ print(json.dumps([{s: checksum(s) for s in SPLITS}, hashlib.sha256(text.encode()
     assert json.loads(output) == [CHECKSUMS, STREAM_CHECKSUM]
 
 
-# What evaluation keeps from training
+# What is kept out of training for evaluation
 
 
 def test_nothing_to_evaluate_on_occurs_in_training_or_in_all_of_pretraining():
@@ -334,7 +332,7 @@ def test_each_token_of_each_split_occurs_50_times_in_pretraining(student):
                 break
             pieces = re.compile("|".join(map(re.escape, lacking.values())))
         text = f"{problem.question} {problem.strategy} {problem.solution}"
-        if pieces.search(text):  # a text without the pieces that are lacking is not worth a count
+        if pieces.search(text):  # tokenize only texts that may have a lacking token
             counts.update(student.prompt_ids(problem.question, problem.strategy))
             counts.update(student.completion_ids(problem.solution))
     assert not lacking
@@ -418,7 +416,7 @@ def test_a_question_from_elsewhere_has_no_plan_to_read():
 
 
 @by_name
-def test_numbers_never_betray_the_plan(family, stream):
+def test_numbers_never_reveal_the_plan(family, stream):
     probe = tuple(map(Fraction, (8917, 731, 377, 513, 291)))  # no two formulas agree on these
     formula = {plan: run_plan(plan, probe)[-1] for plan in fitting_plans(family)}
     truth = true_plan(family)

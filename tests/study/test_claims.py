@@ -104,7 +104,7 @@ def test_the_seeds_are_stated(tmp_path):
 def test_of_runs_that_are_too_short_a_curve_says_nothing(tmp_path):
     table = claims_table(folder_of(tmp_path, {}, steps=30))
     told = cells_of(table, "the reward plateaus")[3:]
-    assert told == ["—", "can't be tested: no-grpo-3 has 30 steps alone"]
+    assert told == ["—", "can't be tested: no-grpo-3 has only 30 steps"]
     assert cells_of(table, "α starts high")[4] == "reproduced"
 
 

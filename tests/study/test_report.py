@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from quick_student import DIFFICULTY, HARD
 
-from sgpo_mini.__main__ import _rows, main
+from sgpo_mini.__main__ import main
 from sgpo_mini.checkpoints import read_rows
+from sgpo_mini.commands.compare import _rows
 from sgpo_mini.evaluation import confidence_interval
 from sgpo_mini.mini_gsm.pretraining import SETTINGS
 from sgpo_mini.mini_gsm.world import make_problems
@@ -310,7 +311,7 @@ def test_each_run_is_packed_as_it_finishes_and_no_report_is_made_of_a_part(
     with pytest.raises(KeyboardInterrupt):
         run_comparison(tmp_path, ["sgpo"], student=student)
     assert main(["compare", "--report", str(tmp_path)]) == 2
-    assert "made.json is not there: this is no finished comparison" in capsys.readouterr().err
+    assert "made.json is missing: this is no finished comparison" in capsys.readouterr().err
 
 
 def test_a_packed_run_that_is_missing_or_of_another_world_is_refused(reported, tmp_path):

@@ -9,8 +9,9 @@ import torch
 
 from sgpo_mini.evaluation import confidence_interval
 from sgpo_mini.mini_gsm import pretraining
+from sgpo_mini.mini_gsm.plans import fitting_plans
 from sgpo_mini.mini_gsm.pretraining import SETTINGS
-from sgpo_mini.mini_gsm.world import FAMILIES, fitting_plans
+from sgpo_mini.mini_gsm.world import FAMILIES
 from sgpo_mini.student import TINY_STUDENT, load_student
 from sgpo_mini.study.claims import claims_table
 from sgpo_mini.study.report import report_comparison

@@ -223,7 +223,7 @@ def test_a_cut_file_of_a_run_is_named_with_what_to_do(copied, configs, name, con
     if name == "config.json":
         (copied / "sgpo-1" / "evaluated.json").unlink()
     (copied / "sgpo-1" / name).write_text(content, encoding="utf-8")
-    told = rf"sgpo-1.{name} is (empty|cut short or damaged): remove .*sgpo-1, and the same call"
+    told = rf"sgpo-1.{name} is (empty|cut short or damaged): remove .*sgpo-1 and repeat the call"
     with pytest.raises(ValueError, match=told):
         compare(configs, (1,), copied, SPLITS)
 
@@ -266,7 +266,7 @@ def test_what_a_run_tells_of_its_troubles_is_passed_on_while_it_works(configs, t
     short = {"sgpo": replace(configs["sgpo"], max_new_tokens=1, steps=2)}
     compare(short, (0,), tmp_path, ("validation",))
     told = [line for line in capsys.readouterr().err.splitlines() if "sgpo_mini: " in line]
-    cut = "100% of the completions were cut off at max_new_tokens=1 and earned 0"
+    cut = "100% of the guided completions were cut off at max_new_tokens=1 and earned 0"
     assert len([line for line in told if cut in line and line.endswith(" [sgpo-0]")]) == 1
 
 
@@ -497,7 +497,7 @@ def test_the_sure_and_wrong_are_in_no_other_row(answered):
 def test_hard_families_are_those_measured_at_one_in_ten_or_less(student):
     assert DIFFICULTY["share"] == 0.1 and DIFFICULTY["pack"] == 0.11
     assert hard_families(student) == HARD
-    with pytest.raises(ValueError, match="measured.json is not there"):
+    with pytest.raises(ValueError, match="measured.json is missing"):
         hard_families("no/such-student")
 
 
@@ -586,6 +586,6 @@ def test_the_main_job_again_runs_nothing_and_other_steps_are_refused(reported, s
 def test_a_student_without_measurements_is_refused_before_anything_starts(tmp_path, student):
     bare = shutil.copytree(student, tmp_path / "bare")
     (bare / "measured.json").unlink()
-    with pytest.raises(ValueError, match="measured.json is not there"):
+    with pytest.raises(ValueError, match="measured.json is missing"):
         run_and_report(tmp_path / "out", student=str(bare), steps=2)
     assert not (tmp_path / "out").exists()
