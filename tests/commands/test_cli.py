@@ -166,7 +166,7 @@ TRAIN = ("train", "--steps", 2, "--max-new-tokens", 16, "--learning-rate", 1e-3)
         ("compare --seeds 0-1-2", "seeds must be"),
         ("compare --seeds 0,1", "seeds must be"),
         ("compare --steps 0", "whole number of at least 1"),
-        ("compare --student no/such-student", "measured.json is"),
+        ("compare --student no/such-student", "measured.json is missing"),
         ("--steps -2", "--steps: must be a whole number of at least 1, not '-2'"),
         ("--method grpo", "no option --method grpo (see python -m sgpo_mini compare --help)"),
     ],

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from quick_student import DIFFICULTY, HARD
 
-from sgpo_mini.__main__ import _rows, main
+from sgpo_mini.__main__ import main
 from sgpo_mini.checkpoints import read_rows
+from sgpo_mini.commands.compare import _rows
 from sgpo_mini.evaluation import confidence_interval
 from sgpo_mini.mini_gsm.pretraining import SETTINGS
 from sgpo_mini.mini_gsm.world import make_problems
