@@ -266,7 +266,7 @@ def test_what_a_run_tells_of_its_troubles_is_passed_on_while_it_works(configs, t
     short = {"sgpo": replace(configs["sgpo"], max_new_tokens=1, steps=2)}
     compare(short, (0,), tmp_path, ("validation",))
     told = [line for line in capsys.readouterr().err.splitlines() if "sgpo_mini: " in line]
-    cut = "100% of the completions were cut off at max_new_tokens=1 and earned 0"
+    cut = "100% of the guided completions were cut off at max_new_tokens=1 and earned 0"
     assert len([line for line in told if cut in line and line.endswith(" [sgpo-0]")]) == 1
 
 
