@@ -43,7 +43,7 @@ def launched(monkeypatch):
 )
 def test_one_of_several_processes_is_refused(launched, told):
     launched(told)
-    with pytest.raises(RuntimeError, match=r"a launcher started \d+ of it .*: start it once"):
+    with pytest.raises(RuntimeError, match=r"a launcher started \d+ .*: start it once"):
         refuse_several_processes()
 
 
