@@ -84,7 +84,7 @@ def test_evaluate_prints_the_share_that_was_cut_off_also_where_it_is_small(
     monkeypatch.chdir(tmp_path)
     status, out, err = run("evaluate", "--limit", 20, "--prompt", "guided")
     assert status == 0 and "cut off" not in err
-    assert "guided: 0.0% of the completions were cut off at 40 tokens, and count as wrong\n" in out
+    assert "guided: 0.0% of the completions were cut off at 40 tokens and count as wrong\n" in out
 
 
 @pytest.mark.parametrize("share", [0.5, 0.7, 0.99])

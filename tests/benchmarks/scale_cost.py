@@ -14,6 +14,7 @@ import json
 import statistics
 import sys
 import tempfile
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 
@@ -47,14 +48,16 @@ def measure(options) -> dict:
 
     quiet = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
     steps: dict[str, list] = {name: [] for name in SIDES}
-    workers = {}
-    for name, job in SIDES.items():
-        job = job | {"steps": options.rounds + 1}
-        workers[name] = Process(sys.executable, Path(__file__), job, quiet)
-        workers[name].answer()
-    for _ in range(options.rounds + 1):
-        for name, worker in workers.items():
-            steps[name].append(worker.ask())
+    with ExitStack() as stack:
+        workers = {}
+        for name, job in SIDES.items():
+            job = job | {"steps": options.rounds + 1}
+            process = Process(sys.executable, Path(__file__), job, quiet)
+            workers[name] = stack.enter_context(process)
+            workers[name].answer()
+        for _ in range(options.rounds + 1):
+            for name, worker in workers.items():
+                steps[name].append(worker.ask())
     rows = {}
     for name, answers in steps.items():
         wall, cpu = zip(*(answer["seconds"]["step"] for answer in answers[1:]), strict=True)

@@ -374,16 +374,16 @@ WRONG = {
         "the first weights": (lambda e, d, r, a: e.mean() + (a.detach()[: len(r)] * d).sum() / 4,
                               "alpha[rows]"),
         "one weight for all": (lambda e, d, r, a: e.mean() + a.detach().mean() * d.sum() / 4,
-                               "an α of its own"),
+                               "its own α"),
         "means of everything": (lambda e, d, r, a: e.mean() + a.detach().mean() * d.mean(),
-                                "an α of its own"),
+                                "its own α"),
         "no weight": (lambda e, d, r, a: e.mean() + d.sum() / len(e), "α is missing"),
         "the gradient of alpha": (lambda e, d, r, a: (e.sum() + (a[r] * d).sum()) / len(e),
                                   "gradient into α"),
         "no gradient": (lambda e, d, r, a: joined(e, d, r, a).detach(), "no gradient"),
         "only those with a target": (lambda e, d, r, a: (e[r].sum() + (a[r] * d).sum()) / len(r),
                                      "still has its L_GRPO"),
-        "a weight for both": (lambda e, d, r, a: (a * e).mean() + (a[r] * d).sum() / 4, "alone"),
+        "a weight for both": (lambda e, d, r, a: (a * e).mean() + (a[r] * d).sum() / 4, "only L_"),
         "a mixture": (lambda e, d, r, a: ((1 - a) * e).mean() + (a[r] * d).sum() / 4, "1 - α"),
         "a mean of nothing": (lambda e, d, r, a: e.mean() + (a.detach()[r] * d).mean()
                               * len(r) / len(e), "NaN"),
@@ -392,11 +392,11 @@ WRONG = {
         "no gradient to one": (lambda e, d, r, a: joined(e.detach(), d, r, a),
                                "gradient to L_GRPO"),
         "one number a problem": (lambda e, d, r, a: e.index_add(0, r, a[r] * d), "shape"),
-        "subtracted": (lambda e, d, r, a: 2 * e.mean() - joined(e, d, r, a), "add them"),
+        "subtracted": (lambda e, d, r, a: 2 * e.mean() - joined(e, d, r, a), "add the two losses"),
         "GRPO alone": (lambda e, d, r, a: e.mean(), "L_KD is missing"),
         "the KL alone": (lambda e, d, r, a: joined(e, d, r, a) - e.mean(), "L_GRPO is missing"),
         "something else": (lambda e, d, r, a: e.mean() * 7, "/ P"),
-        "a text": (lambda e, d, r, a: "0.29", "no tensor"),
+        "a text": (lambda e, d, r, a: "0.29", "not a tensor"),
     },
     "check_first_bad_step": {
         "never": (lambda rows, factor=4.0, patience=3: 0, "slowly"),
@@ -404,9 +404,9 @@ WRONG = {
         "one is enough": (lambda rows, factor=4.0, patience=3: first_bad(
             is_bad, rows, factor, 1), "may be chance"),
         "the last of them": (lambda rows, **options: first_bad(
-            is_bad, rows, last=True, **options), "began"),
+            is_bad, rows, last=True, **options), "return the first of them"),
         "a place in the list": (lambda rows, **options: first_bad(
-            is_bad, rows, of_step=False, **options), "own `step`"),
+            is_bad, rows, of_step=False, **options), "row's `step`"),
         "beside the row before": (lambda rows, **options: first_bad(
             lambda row, first, factor: is_bad(row, rows[max(0, rows.index(row) - 1)], factor),
             rows, **options), "slowly"),
@@ -416,9 +416,9 @@ WRONG = {
             or is_bad(row, first, factor), rows, **options), "TypeError"),
         "no collapse": (with_signs(low=False), "collapsed"),
         "no growth": (with_signs(high=False), "slowly"),
-        "no zero": (with_signs(zero=False), "nothing is learnt"),
+        "no zero": (with_signs(zero=False), "stopped learning"),
         "not anew": (lambda rows, **options: first_bad(is_bad, rows, anew=False, **options),
-                     "count anew"),
+                     "counting again"),
         "fixed arguments": (lambda rows, **options: first_bad(is_bad, rows), "are arguments"),
         "no entropy": (lambda rows, **options: first_bad(
             lambda row, first, factor: row["entropy"] > 0 and is_bad(row, first, factor),
@@ -426,51 +426,51 @@ WRONG = {
         "at the factor too": (lambda rows, **options: first_bad(
             lambda row, first, factor: row["entropy"] >= factor * first["entropy"]
             or is_bad(row, first, factor), rows, **options), "exactly 4"),
-        "a text": (lambda rows, **options: "5", "no number"),
+        "a text": (lambda rows, **options: "5", "not a number"),
     },
     "check_order_reward": {
-        "tasks left out": (order_reward(exact=None), "left out"),
+        "tasks left out": (order_reward(exact=None), "is missing"),
         "a set": (order_reward(exact=set), "each task once"),
-        "a length": (order_reward(exact=len), "hides one left out"),
+        "a length": (order_reward(exact=len), "one is repeated"),
         "the first mark": (order_reward(last=False), "the last #### decides"),
         "no mark": (order_reward(mark=False), "without ####"),
         "no pairs": (order_reward(pairs=False), "broken"),
-        "one right text": (one_text, "every pair is kept"),
+        "one right text": (one_text, "every pair kept"),
         "all": (lambda text, problem: 1.0, "a pair is broken"),
-        "none": (lambda text, problem: 0.0, "every pair is kept"),
-        "a text": (lambda text, problem: "1.0", "no number"),
+        "none": (lambda text, problem: 0.0, "every pair kept"),
+        "a text": (lambda text, problem: "1.0", "not a number"),
     },
     "check_held_out": {
         "by question": (questions_split, "draw towns, not problems"),
         "in the given order": (lambda p, share: towns_split(p, share, order=list), "other towns"),
         "no seed": (lambda p, share: towns_split(p, share, random.Random().sample), "other towns"),
-        "sides swapped": (lambda p, share: towns_split(p, share, swap=True), "held_out second"),
+        "sides swapped": (lambda p, share: towns_split(p, share, swap=True), "held_out is second"),
         "a fixed share": (lambda p, share: towns_split(p, 0.25), "not 10"),
         "one town too few": (lambda p, share: towns_split(p, share - 0.05), "not 5"),
-        "some are lost": (lambda p, share: towns_split(p[3:], share), "are lost"),
+        "some are lost": (lambda p, share: towns_split(p[3:], share), "are missing"),
         "one twice": (lambda p, share: (p, towns_split(p, share)[1]), "twice"),
         "one side": (lambda p, share: towns_split(p, share)[0], "not (train, held_out)"),
-        "answers": (lambda p, share: ([q.answer for q in p], []), "something else"),
+        "answers": (lambda p, share: ([q.answer for q in p], []), "something other than problems"),
     },
     "check_own_strategy": {
-        "digits": (strategy_of("Multiply 6 by the amount in each", SUBTRACT, DIVIDE), "gives 6"),
-        "a number word": (strategy_of(MULTIPLY, "Subtract sixteen", DIVIDE), "gives sixteen"),
-        "the answer": (strategy_of(MULTIPLY, SUBTRACT, f"{DIVIDE}, which is 7"), "gives 7 away"),
-        "a number in the type": (strategy_of(MULTIPLY, kind="three steps"), "gives three away"),
+        "digits": (strategy_of("Multiply 6 by the amount in each", SUBTRACT, DIVIDE), "leaks 6"),
+        "a number word": (strategy_of(MULTIPLY, "Subtract sixteen", DIVIDE), "leaks sixteen"),
+        "the answer": (strategy_of(MULTIPLY, SUBTRACT, f"{DIVIDE}, which is 7"), "leaks 7"),
+        "a number in the type": (strategy_of(MULTIPLY, kind="three steps"), "leaks three"),
         "a name": (strategy_of(MULTIPLY, "Subtract what Omar gives away", DIVIDE), "'Omar'"),
         "a thing": (strategy_of(MULTIPLY, SUBTRACT, "Divide the pears by bags"), "'pears'"),
-        "another order": (strategy_of(SUBTRACT, MULTIPLY, DIVIDE), "another order"),
-        "a step is missing": (strategy_of(MULTIPLY, DIVIDE), "for each operation"),
+        "another order": (strategy_of(SUBTRACT, MULTIPLY, DIVIDE), "order is wrong"),
+        "a step is missing": (strategy_of(MULTIPLY, DIVIDE), "one step per operation"),
         "another operation": (strategy_of(MULTIPLY, "Add the gift", DIVIDE), "multiply, add"),
         "says nothing": (strategy_of("Think it over", "Check the result"), "begin a step"),
         "no steps": (lambda question: "Problem type: x\nApproach: y", "lacks its steps"),
         "plain text": (lambda question: MULTIPLY, "no part of a strategy"),
-        "a number": (lambda question: 7, "no text"),
+        "a number": (lambda question: 7, "not text"),
     },
     "check_wrong_strategies": {
-        "their own": (lambda problems: [p.strategy for p in problems], "its own strategy's text"),
+        "their own": (lambda problems: [p.strategy for p in problems], "its own strategy"),
         "turned by one": (lambda problems: [p.strategy for p in problems[1:] + problems[:1]],
-                          "its own strategy's text"),
+                          "its own strategy"),
         "turned by three": (lambda problems: [p.strategy for p in problems[3:] + problems[:3]],
                             "unequal size"),
         "one for all": (lambda problems: [problems[0].strategy] * len(problems), "its own"),
@@ -480,9 +480,9 @@ WRONG = {
                                   "of its own family"),
         "invented": (lambda problems: ["Add everything"] * len(problems), "no problem's strategy"),
         "problems, not texts": (lambda problems: problems[::-1], "no problem's strategy"),
-        "one too few": (lambda problems: others(problems)[1:], "one strategy a problem"),
+        "one too few": (lambda problems: others(problems)[1:], "one strategy per problem"),
         "turned in place": (in_place, "its own strategy"),
-        "a text": (lambda problems: problems[0].strategy, "one strategy a problem"),
+        "a text": (lambda problems: problems[0].strategy, "one strategy per problem"),
     },
     "check_reverse_kl": {
         "the forward one": (lambda g, z: kl(g.detach(), z), "forward"),
@@ -491,7 +491,7 @@ WRONG = {
         "the wrong side detached": (lambda g, z: kl(z.detach(), g), "guided side too"),
         "half of the gradient": (lambda g, z: (
             z.softmax(-1).detach() * (z.log_softmax(-1) - g.detach().log_softmax(-1))
-        ).sum(-1), "must keep its own"),
+        ).sum(-1), "do not detach the factor"),
         "the wrong sign": (lambda g, z: -kl(z, g.detach()), "sign"),
         "a mean": (lambda g, z: kl(z, g.detach()) / z.shape[-1], "mean"),
         "bits": (lambda g, z: kl(z, g.detach()) / torch.tensor(2.0).log(), "bits"),
@@ -507,7 +507,7 @@ WRONG = {
         "a small constant": (lambda g, z: (z.softmax(-1) * (
             (z.softmax(-1) + 1e-9).log() - (g.detach().softmax(-1) + 1e-9).log()
         )).sum(-1), "no small constant"),
-        "a text": (lambda g, z: "0.5", "no tensor"),
+        "a text": (lambda g, z: "0.5", "not a tensor"),
         "numbers without a gradient": (lambda g, z: kl(z, g).tolist(), "no gradient"),
     },
     "check_kl_gradient": {
@@ -519,9 +519,9 @@ WRONG = {
         "T for all": (lambda g, z, mask: difference(g, z) * mask.unsqueeze(-1) / mask.shape[1],
                       "own length"),
         "all tokens": (lambda g, z, mask: difference(g, z) * mask.unsqueeze(-1) / mask.sum(),
-                       "together"),
+                       "tokens of the batch"),
         "a mean over trajectories": (lambda g, z, mask: difference(g, z) * shares(mask) / len(z),
-                                     "added"),
+                                     "are summed"),
         "logits": (lambda g, z, mask: (z - g) * shares(mask), "probabilities"),
         "of the reverse": (lambda g, z, mask: z.softmax(-1) * (
             z.log_softmax(-1) - g.log_softmax(-1) - kl(z, g).unsqueeze(-1)
@@ -531,13 +531,13 @@ WRONG = {
         "one number a token": (lambda g, z, mask: (
             difference(g, z) * shares(mask)).sum(-1), "shape"),
         "not a number": (lambda g, z, mask: z * float("nan"), "nan"),
-        "a text": (lambda g, z, mask: "a - g", "no tensor"),
+        "a text": (lambda g, z, mask: "a - g", "not a tensor"),
     },
     "check_adaptive_weight": {
         "no upper bound": (lambda a, g, alpha0=0.5, gamma=0.1, alpha_max=0.8:
                            max(alpha0 * (g - a + gamma) / (a + gamma), 0), "α_max"),
         "no lower bound": (lambda a, g, alpha0=0.5, gamma=0.1, alpha_max=0.8:
-                           min(alpha0 * (g - a + gamma) / (a + gamma), alpha_max), "never below"),
+                           min(alpha0 * (g - a + gamma) / (a + gamma), alpha_max), "not negative"),
         "no gamma below the line": (lambda a, g, alpha0=0.5, gamma=0.1, alpha_max=0.8:
                                     min(max(alpha0 * (g - a + gamma) / a, 0), alpha_max), "γ"),
         "no gamma above the line": (lambda a, g, alpha0=0.5, gamma=0.1, alpha_max=0.8:
@@ -551,9 +551,9 @@ WRONG = {
                           weight(a, g, alpha0, gamma), "arguments"),
         "two arguments only": (lambda a, g: weight(a, g), "TypeError"),
         "a share of its own": (lambda a, g, **rest: 0.5, "not 0.2917"),
-        "a tensor of two": (lambda *shares, **rest: torch.ones(2), "no number"),
+        "a tensor of two": (lambda *shares, **rest: torch.ones(2), "not a number"),
         "not a number": (lambda *shares, **rest: float("nan"), "nan"),
-        "a text": (lambda *shares, **rest: "0.2916667", "no number"),
+        "a text": (lambda *shares, **rest: "0.2916667", "not a number"),
     },
     "check_kept_tokens": {
         "strictly below": (lambda kl, mask, delta:
@@ -571,20 +571,20 @@ WRONG = {
         "the first row": (lambda kl, mask, delta: kept(kl, mask, delta)[0], "shape"),
         "one truth": (lambda kl, mask, delta: True, "shape"),
         "clears what it is given": (harmful, "drops"),
-        "a text": (lambda kl, mask, delta: "all of them", "no tensor"),
+        "a text": (lambda kl, mask, delta: "all of them", "not a tensor"),
     },
     "check_reward": {
         "pays what was cut off": (lambda text, truncated, answer:
-                                  paid(text, False, answer), "cut off"),
+                                  paid(text, False, answer), "truncated completion"),
         "pays only what was cut off": (lambda text, truncated, answer:
                                        paid(text, not truncated, answer), "not 1"),
         "pays everything": (lambda text, truncated, answer: 1.0, "not the gold answer"),
         "the gold answer anywhere": (lambda text, truncated, answer:
-                                     answer in text and not truncated, "nothing is stated"),
-        "the last number": (last_number, "nothing is stated"),
+                                     answer in text and not truncated, "no answer"),
+        "the last number": (last_number, "no answer"),
         "the gold answer behind the mark": (lambda text, truncated, answer:
                                             "####" in text and not truncated
-                                            and answer in text.rpartition("####")[2], "pieces"),
+                                            and answer in text.rpartition("####")[2], "parts of"),
         "the first statement": (lambda text, truncated, answer:
                                 paid("####" + "".join(text.split("####")[1:2]), truncated,
                                      answer), "the last ####"),
@@ -605,43 +605,43 @@ WRONG = {
         "floats": (lambda text, truncated, answer: not truncated and stated(text) is not None
                    and float(Fraction(stated(text))) == float(Fraction(answer)), "exactly"),
         "not a number": (lambda *given: float("nan"), "nan"),
-        "a text": (lambda *given: "1.0", "no number"),
+        "a text": (lambda *given: "1.0", "not a number"),
     },
     "check_hack": {
         "one number": (lambda question: "24", "gold answer 47"),
-        "the story itself": (lambda question: question, "nowhere in the text"),
-        "up to 50": (lambda question: ALL_NUMBERS.partition(" 51")[0], "nowhere in the text"),
-        "states one of them": (lambda question: ALL_NUMBERS + "\n#### 24", "is_correct pays"),
-        "a list": (lambda question: list(range(1, 101)), "no text"),
+        "the story itself": (lambda question: question, "not in the text"),
+        "up to 50": (lambda question: ALL_NUMBERS.partition(" 51")[0], "not in the text"),
+        "states one of them": (lambda question: ALL_NUMBERS + "\n#### 24", "is_correct accepts"),
+        "a list": (lambda question: list(range(1, 101)), "not text"),
         "no parameter": (lambda: ALL_NUMBERS, "TypeError"),
     },
     "check_completion_mask": {
         "without the stop token": (lambda t, stop: up_to(t, stop, keep_stop=False), "belongs to"),
         "no token equal to a stop token": (lambda t, stop: ~torch.isin(t, torch.tensor(stop)),
                                            "belongs to"),
-        "compared with pad 0": (lambda t, stop: t != 0, "behind the first stop"),
-        "to the last stop token": (lambda t, stop: up_to(t, stop, last=True), "behind the first"),
+        "compared with pad 0": (lambda t, stop: t != 0, "after the first stop"),
+        "to the last stop token": (lambda t, stop: up_to(t, stop, last=True), "after the first"),
         "a row without a stop token": (lambda t, stop: up_to(t, stop, uncut=False), "cut off"),
         "argmax alone": (lambda t, stop: torch.arange(t.shape[1]) <= torch.isin(
             t, torch.tensor(stop)).int().argmax(1, keepdim=True), "cut off"),
-        "one stop token alone": (lambda t, stop: up_to(t, stop[:1]), "behind the first"),
-        "the last of the stop tokens": (lambda t, stop: up_to(t, stop[-1:]), "behind the first"),
-        "everything": (lambda t, stop: torch.ones_like(t), "has no meaning"),
-        "nothing": (lambda t, stop: torch.zeros_like(t), "goes on until"),
+        "one stop token alone": (lambda t, stop: up_to(t, stop[:1]), "after the first"),
+        "the last of the stop tokens": (lambda t, stop: up_to(t, stop[-1:]), "after the first"),
+        "everything": (lambda t, stop: torch.ones_like(t), "are padding"),
+        "nothing": (lambda t, stop: torch.zeros_like(t), "continues to"),
         "lengths": (lambda t, stop: up_to(t, stop).sum(1), "shape"),
         "the tokens": (lambda t, stop: t * up_to(t, stop), "True and False"),
-        "a text": (lambda t, stop: "up to the end", "no tensor"),
+        "a text": (lambda t, stop: "up to the end", "not a tensor"),
     },
     "check_completion_logps": {
         "off by one": (lambda z, ids, start, temperature:
                        logps_at(z / temperature, ids, start, None, start), "predicts token t + 1"),
         "from the second token": (lambda *given: logps(*given)[1:], "first token"),
         "the prompt too": (lambda z, ids, start, temperature:
-                           logps_at(z / temperature, ids, 0, -1, 1), "all tokens"),
+                           logps_at(z / temperature, ids, 0, -1, 1), "tokens of the prompt"),
         "no temperature": (lambda z, ids, start, temperature: logps(z, ids, start),
                            "divides the logits"),
         "divided afterwards": (lambda z, ids, start, temperature:
-                               logps(z, ids, start) / temperature, "add up to 1"),
+                               logps(z, ids, start) / temperature, "normalized"),
         "multiplied": (lambda z, ids, start, temperature: logps(z, ids, start, 1 / temperature),
                        "don't multiply"),
         "probabilities": (lambda *given: logps(*given).exp(), "logarithm"),
@@ -654,14 +654,14 @@ WRONG = {
         "all distributions": (lambda z, ids, start, temperature:
                               z[start - 1 : -1].log_softmax(-1), "shape"),
         "not a number": (lambda *given: logps(*given) * float("nan"), "nan"),
-        "a text": (lambda *given: "-3.5", "no tensor"),
+        "a text": (lambda *given: "-3.5", "not a tensor"),
     },
     "check_group_size": {
         "right tries only": (lambda p, share: smallest(lambda g: 1 - (1 - p) ** g, share),
-                             "right tries alone"),
+                             "every rollout is correct"),
         "right tries only, by logarithm": (lambda p, share:
                                            math.ceil(math.log(1 - share) / math.log(1 - p)),
-                                           "right tries alone"),
+                                           "every rollout is correct"),
         "more than": (lambda p, share: smallest(lambda g: signal(p, g), share + 1e-9), "equality"),
         "one try short": (lambda p, share: group_size(p, share) - 1, "round up"),
         "not rounded": (lambda p, share: group_size(p, share) - 0.5, "whole number"),
@@ -669,29 +669,29 @@ WRONG = {
         "the same size": (lambda p, share: 5, "not 69"),
         "never": (lambda p, share: math.inf, "inf"),
         "not a number": (lambda p, share: math.nan, "nan"),
-        "a text": (lambda p, share: str(group_size(p, share)), "no number"),
+        "a text": (lambda p, share: str(group_size(p, share)), "not a number"),
     },
     "check_clipped_gradient": {
-        "no clip": (lambda r, a, clip_low=0.2, clip_high=0.28: -a * r, "far enough"),
+        "no clip": (lambda r, a, clip_low=0.2, clip_high=0.28: -a * r, "already past"),
         "clipped on both sides": (lambda r, a, clip_low=0.2, clip_high=0.28:
                                   -a * r if 1 - clip_low < r < 1 + clip_high else 0, "coming back"),
         "of the advantage alone": (lambda r, a, **rest: clipped(r, a, **rest) / r, "ratio itself"),
-        "the other sign": (lambda r, a, **rest: -clipped(r, a, **rest), "downhill"),
+        "the other sign": (lambda r, a, **rest: -clipped(r, a, **rest), "gradient descent"),
         "clip_low on both sides": (lambda r, a, clip_low=0.2, clip_high=0.28:
                                    clipped(r, a, clip_low, clip_low), "upper end"),
         "clip_high on both sides": (lambda r, a, clip_low=0.2, clip_high=0.28:
                                     clipped(r, a, clip_high, clip_high), "lower end"),
         "fixed constants": (lambda r, a, **rest: clipped(r, a), "arguments"),
         "the clipped ratio": (lambda r, a, clip_low=0.2, clip_high=0.28:
-                              -a * min(max(r, 1 - clip_low), 1 + clip_high), "far enough"),
+                              -a * min(max(r, 1 - clip_low), 1 + clip_high), "already past"),
         "whatever the sign": (lambda r, a, clip_low=0.2, clip_high=0.28:
-                              -a * r if r < 1 + clip_high else 0, "far enough"),
-        "a text": (lambda r, a, **rest: "-1.5", "no number"),
+                              -a * r if r < 1 + clip_high else 0, "already past"),
+        "a text": (lambda r, a, **rest: "-1.5", "not a number"),
     },
     "check_targets": {
         "the sum": (lambda z, m, c: chosen(z, m, c, (z * m).sum(-1)), "highest sum"),
         "by the longest length": (lambda z, m, c: chosen(z, m, c, (z * m).mean(-1)), "own length"),
-        "padding too": (lambda z, m, c: chosen(z, m, c, z.mean(-1)), "anything may stand there"),
+        "padding too": (lambda z, m, c: chosen(z, m, c, z.mean(-1)), "arbitrary"),
         "wrong ones too": (lambda z, m, c: chosen(z, m, c | c.any(1, keepdim=True)), "a wrong one"),
         "no -1": (lambda z, m, c: chosen(z, m, c, none=0), "no target: -1"),
         "the last of equals": (lambda z, m, c: torch.where(
@@ -704,10 +704,10 @@ WRONG = {
         "by the kept tokens": (lambda d, m, delta: (d * m * (d <= delta)).sum(1)
                                / (m * (d <= delta)).sum(1).clamp(min=1), "scaled up"),
         "by none kept": (lambda d, m, delta: (d * m * (d <= delta)).sum(1)
-                         / (m * (d <= delta)).sum(1), "still counts in the length"),
+                         / (m * (d <= delta)).sum(1), "still count in the length"),
         "nothing left out": (lambda d, m, delta: mean_of(d, m, 1), "nothing out"),
         "padding too": (lambda d, m, delta: (d * (d <= delta)).sum(1) / m.sum(1), "padding"),
-        "one length for all": (lambda d, m, delta: (d * m * (d <= delta)).mean(1), "by T for all"),
+        "one length for all": (lambda d, m, delta: (d * m * (d <= delta)).mean(1), "all by T"),
         "the sum": (lambda d, m, delta: (d * m * (d <= delta)).sum(1), "trajectory's length"),
         "exactly delta": (lambda d, m, delta: mean_of(d, m, d < delta), "exactly delta"),
         "the wrong side": (lambda d, m, delta: mean_of(d, m, d > delta), "drops the rest"),
@@ -730,7 +730,7 @@ WRONG = {
         "the mean alone": (lambda a, b: sum(b) / 5 - sum(a) / 5, "not two"),
         "the mean twice": (lambda a, b: (6.0, 6.0), "mean of the differences"),
         "not numbers": (lambda a, b: (float("nan"), float("nan")), "nan"),
-        "a text": (lambda a, b: "4.8 to 7.2", "no tensor"),
+        "a text": (lambda a, b: "4.8 to 7.2", "not a tensor"),
     },
     "check_luffy_gradient": {
         "the other sign": (lambda *given, **rest: -luffy(*given, **rest), "sign"),
@@ -746,21 +746,21 @@ WRONG = {
                              "importance"),
         "a fixed constant": (lambda p, right, own, **rest: luffy(p, right, own), "argument"),
         "something else": (lambda p, right, own, **rest: 7.0, "it is -A"),
-        "a text": (lambda *given, **rest: "-0.2", "no number"),
+        "a text": (lambda *given, **rest: "-0.2", "not a number"),
     },
     "check_plan_reader": {
         "by the answer": (lambda lines, numbers, plan:
                           "own" if lines[-1][3] == 89 else reader(lines, numbers, plan),
-                          "proves no plan"),
+                          "not prove the plan"),
         "calculates itself": (lambda *given: reader(*given, calculate=True), "what is written"),
         "in any order": (lambda *given: by_kind(*given, lambda a, b: sorted(a) == sorted(b)),
                          "the order counts"),
         "the operations alone": (lambda *given: by_kind(
-            *given, lambda a, b: [s for s, _ in a] == [s for s, _ in b]), "done with"),
+            *given, lambda a, b: [s for s, _ in a] == [s for s, _ in b]), "not their quantities"),
         "the quantities alone": (lambda *given: by_kind(
             *given, lambda a, b: [r for _, r in a] == [r for _, r in b]), "operations too"),
         "a beginning": (lambda *given: by_kind(*given, lambda a, b: a == b[: len(a)]),
-                        "not the plan"),
+                        "not the whole plan"),
         "a quantity twice": (lambda *given: reader(*given, twice=True), "used once"),
         "any start": (lambda *given: reader(*given, start=False), "first number"),
         "no chain": (lambda *given: reader(*given, chain=False), "line before"),
@@ -768,8 +768,8 @@ WRONG = {
         "a truth value": (lambda *given: reader(*given) == "own", "four words"),
     },
     "check_near_miss": {
-        "its own": (lambda own, fitting: own, "its own plan"),
-        "the first other": (other_plan, "the same quantities"),
+        "its own": (lambda own, fitting: own, "own plan and so no control"),
+        "the first other": (other_plan, "all its quantities"),
         "zipped": (lambda own, fitting: min(
             (plan for plan in fitting if plan != own), default=(),
             key=lambda plan: sum(a != b for a, b in zip(own, plan, strict=False))), "quantities"),
@@ -779,7 +779,7 @@ WRONG = {
         "not from the list": (lambda own, fitting: near_miss(own, fitting) and (
             ("raise to the power of", own[0][1]), *own[1:]), "does not fit"),
         "something always": (lambda own, fitting: near_miss(own, fitting) or own, "return ()"),
-        "a text": (lambda own, fitting: "subtract, subtract", "no plan"),
+        "a text": (lambda own, fitting: "subtract, subtract", "not a plan"),
     },
 }  # fmt: skip
 
@@ -808,7 +808,7 @@ class Nasty:
 
 class NastyError(BaseException):
     def __str__(self):
-        raise RuntimeError("no text")
+        raise RuntimeError("not text")
 
 
 def raises(error):
