@@ -1,9 +1,9 @@
-"""The decode loop: every completion gets its next token together, and leaves when it has ended.
+"""The decode loop: all completions get their next token together; finished ones are removed.
 
-The reference is transformers' `generate` (`tests/plain_decoding.py`): the same tokens come out of
-both, greedy and sampled. This loop does less. Keys and values are written into memory that is set
-aside a block of tokens at a time, and a completion that has ended is no longer computed and gives
-its memory back, where `generate` goes on with all rows until the longest is done.
+The reference is transformers' `generate` (`tests/plain_decoding.py`): both give the same tokens,
+greedy and sampled. This loop does less work. It allocates memory for keys and values in blocks of
+tokens, and it drops finished completions and frees their memory, whereas `generate` computes all
+rows until the longest is done.
 """
 
 from collections.abc import Callable
@@ -18,10 +18,9 @@ from transformers.generation.logits_process import TopPLogitsWarper
 from .losses import token_entropy
 from .student import Student
 
-# Taking rows out copies the keys and values of those that stay: it waits until so many have ended.
+# Removing rows copies the keys and values of the others, so we wait until this share has ended.
 _ENDED_SHARE = 1 / 8
-# Room for so many tokens is set aside at a time, or for a quarter of what is there if that is more:
-# every growth copies what is there.
+# Memory grows by this many tokens, or by a quarter if that is more: each growth copies the cache.
 _BLOCK = 64
 
 
@@ -38,25 +37,25 @@ def decode(
     top_p: float,
     rows_at_once: int,
 ) -> tuple[Tensor, Tensor]:
-    """Complete B prompts, up to the first stop token of each or `max_new_tokens`.
+    """Sample B completions, each up to its first stop token or `max_new_tokens`.
 
-    cache: keys and values of P prompts but their last tokens, `last` (P,); mask (P, L), 0 on the
-    padding at their left; rows (B,), which prompt each completion answers. Returns the tokens
-    (B, T), T being the longest completion, and the entropies in nats of the distributions they were
-    drawn from (before `top_p`), (B, T); what stands behind a stop token has no meaning. Where the
-    logits are the LM head's alone, there are never those of more than `rows_at_once` completions.
-    Both tensors are of inference mode: autograd takes a clone of them, and not the tensors.
+    cache: keys and values of P prompts without their last tokens, `last` (P,); mask (P, L), 0 on
+    left padding; rows (B,), the prompt of each completion. Returns the tokens (B, T), T the length
+    of the longest completion, and the entropies (B, T) in nats of the sampling distributions
+    (before `top_p`); values after a stop token are meaningless. With a plain LM head, the logits of
+    at most `rows_at_once` completions exist at a time. Both results are inference tensors: clone
+    them before using them with autograd.
     """
     reserve(cache, rows, max_new_tokens)
-    mask, length = mask[rows], mask.shape[1]  # of what the next token is drawn from
-    position = mask.sum(dim=1, keepdim=True) - 1  # (B, 1), of the token read
+    mask, length = mask[rows], mask.shape[1]  # of the context of the next token
+    position = mask.sum(dim=1, keepdim=True) - 1  # (B, 1), of the input token
     stops = torch.tensor(student.stop_ids, device=last.device)
-    # A row of random numbers for every completion: which others are computed beside it, and until
-    # when, changes none of its draws. Nothing else is as long as the limit from the start.
+    # One row of random numbers per completion, so its draws do not depend on which others are
+    # still computed. This is the only tensor allocated at full length from the start.
     uniform = torch.rand(len(rows), max_new_tokens, device=last.device)
-    steps = []  # (the completions computed, their tokens, the entropies), (n,) each
+    steps = []  # (completions still computed, their tokens, entropies), (n,) each
     going = torch.arange(len(rows), device=last.device)  # the completions still computed
-    ended = torch.zeros(len(rows), dtype=torch.bool, device=last.device)  # those of them that ended
+    ended = torch.zeros(len(rows), dtype=torch.bool, device=last.device)  # (n,), of `going`
     token = last[rows]
     while len(steps) < max_new_tokens and not ended.all():
         if length > mask.shape[1]:
@@ -90,7 +89,7 @@ def decode(
 def _next(
     student: Student, states: Tensor, uniform: Tensor, temperature: float, top_p: float
 ) -> tuple[Tensor, Tensor]:
-    """The next token of n completions, from their states (n, H), and the entropies: (n,) each."""
+    """The next tokens of n completions from their states (n, H), and the entropies: (n,) each."""
     logits = student.head(states)  # (n, V)
     if temperature == 0:
         return logits.argmax(dim=-1), logits.new_zeros(len(logits), dtype=torch.float32)
@@ -99,42 +98,42 @@ def _next(
 
 
 def tempered(logits: Tensor, temperature: float) -> Tensor:
-    """Logits of any shape divided by a temperature above 0, in float32 at least.
+    """Logits of any shape divided by a temperature above 0, in at least float32.
 
-    They are raised first: in half precision the division would round. At temperature 1 nothing is
-    divided, for the quotients would be a copy of all logits.
+    They are converted first, because a division in half precision would round. At temperature 1 we
+    skip the division, which would copy all logits.
     """
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return logits if temperature == 1 else logits / temperature
 
 
 def draw(logits: Tensor, uniform: Tensor, top_p: float = 1.0) -> Tensor:
-    """One token a row by inverting its cumulative distribution: a uniform number in, a token out.
+    """Draw one token per row by inverting its cumulative distribution at a uniform number.
 
     logits (B, V), uniform (B,) in [0, 1). Returns (B,). A token of probability 0 is never drawn.
     """
     if top_p < 1:
         logits = TopPLogitsWarper(top_p)(None, logits)
     cumulative = logits.softmax(dim=-1).cumsum(dim=-1)  # (B, V)
-    # The sum of all is 1 but for rounding, so the number is stretched to it, and kept below it.
+    # Rounding may move the total away from 1, so scale the uniform number to it and keep it below.
     total = cumulative[:, -1:]
     below = torch.minimum(uniform.unsqueeze(1) * total, total.nextafter(torch.zeros_like(total)))
     return torch.searchsorted(cumulative, below, right=True).squeeze(1)
 
 
 def reserve(cache: Cache, rows: Tensor, room: int) -> None:
-    """Repeat a cache of P prompts for their completions, `rows` (B,), of at most `room` tokens."""
+    """Repeat a cache of P prompts for completions `rows` (B,) of at most `room` tokens."""
     for index, layer in enumerate(cache.layers):
         if type(layer) is DynamicLayer and layer.is_initialized:
             cache.layers[index] = _GrowingLayer(layer, rows, room)
-        else:  # a sliding window is short, and keeps its own books
+        else:  # a sliding window is short and manages its own memory
             layer.batch_select_indices(rows)
 
 
 class _GrowingLayer(DynamicLayer):
-    """Keys and values (B, heads, length, D), written in place in memory with room for more.
+    """Keys and values (B, heads, length, D), written in place into preallocated memory.
 
-    The room grows with the completions, up to `room` tokens: most end long before.
+    The memory grows with the completions, up to `room` tokens, because most end much earlier.
     """
 
     def __init__(self, layer: DynamicLayer, rows: Tensor, room: int):
@@ -145,7 +144,7 @@ class _GrowingLayer(DynamicLayer):
         length = layer.keys.shape[-2]
         self.limit = length + room
         self._view(length)
-        # Room is made in the few prompts, so that the many rows are copied once.
+        # Pad the few prompts before repeating them, so the many rows are copied once.
         self._replace(lambda store: pad(store, (0, 0, 0, min(_BLOCK, room)))[rows])
 
     def update(self, key_states: Tensor, value_states: Tensor, *args, **kwargs):
@@ -163,9 +162,9 @@ class _GrowingLayer(DynamicLayer):
         self._replace(lambda store: store[indices])
 
     def _replace(self, change: Callable[[Tensor], Tensor]) -> None:
-        """Put the keys into other memory, then the values: only one of them is there twice."""
+        """Copy the keys, then the values, so that at most one of them exists twice."""
         length = self.keys.shape[-2]
-        self.keys = self.values = None  # they are views, and would keep the old memory
+        self.keys = self.values = None  # these views would keep the old memory alive
         for place in range(2):
             self.stores[place] = change(self.stores[place])
         self._view(length)

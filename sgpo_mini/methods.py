@@ -1,14 +1,14 @@
-"""One step of each method: what it samples, what it chooses to learn from, its gradient.
+"""One step of each method: sample, choose what to learn from, compute the gradient.
 
-SGPO samples two groups for every problem q: an autonomous one from π(·|q) and a guided one from
-π(·|q,s), with the same weights. GRPO learns from the first. Of the second, the right trajectory
-that the unguided student could most nearly have written itself is distilled into it, weighted by
-how much the strategy helped: L(q) = L_GRPO(q) + α(q) · L_KD^clip(q). Source: SGPO
-(arXiv:2606.24064).
+SGPO samples two groups for every problem q: an autonomous group from π(·|q) and a guided group from
+π(·|q,s), with the same weights. GRPO trains on the autonomous group. From the guided group, SGPO
+takes the correct trajectory that the unguided student finds most likely and distills it into that
+student, weighted by how much the strategy helped: L(q) = L_GRPO(q) + α(q) · L_KD^clip(q). Source:
+SGPO (arXiv:2606.24064).
 
-The baselines use the same parts. GRPO has the autonomous group alone; SFT imitates a given solution
-of every problem; LUFFY puts one into the group; HPT imitates one where the group fails. Every loss
-is a mean over problems, solutions and tokens, so that methods differ in what defines them alone.
+The baselines use the same parts. GRPO has only the autonomous group; SFT imitates a given solution
+of every problem; LUFFY adds one to the group; HPT imitates one when the group fails. Every loss is
+a mean over problems, solutions and tokens, so the methods differ only in what defines them.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,15 +28,7 @@ from .losses import (
     reachable_target,
 )
 from .problems import Problem, Reward
-from .rollout import (
-    Rollouts,
-    given_rollouts,
-    micro_batches,
-    rewards_of,
-    sample,
-    score,
-    strategy_kl,
-)
+from .rollout import Rollouts, given_rollouts, micro_batches, rewards_of, sample, score, strategy_kl
 from .student import Student
 
 Scale = Callable[[Tensor], Tensor]
@@ -44,7 +36,7 @@ Scale = Callable[[Tensor], Tensor]
 
 @dataclass
 class Experience:
-    """What one step has to learn from: P problems, the two groups of each, given solutions."""
+    """The training data of one step: P problems, their two groups, their given solutions."""
 
     problems: list[Problem]
     autonomous_prompts: list[list[int]]
@@ -52,20 +44,20 @@ class Experience:
     guided_prompts: list[list[int]] | None = None
     autonomous: Rollouts | None = None  # P · G1
     advantages: Tensor | None = None  # (P · G1,)
-    old_logps: Tensor | None = None  # (P · G1, T); None: the policy has not moved since
-    targets: Rollouts | None = None  # õ⁺ of the problems that have one, `rows` counts the problems
-    alpha: Tensor | None = None  # (P,) as computed
-    given: Rollouts | None = None  # solutions that another wrote, `rows` counts the problems
-    given_advantages: Tensor | None = None  # LUFFY: theirs in their groups; None: plain imitation
+    old_logps: Tensor | None = None  # (P · G1, T); None: the weights have not changed
+    targets: Rollouts | None = None  # õ⁺ where a problem has one; `rows` holds problem numbers
+    alpha: Tensor | None = None  # (P,), also of problems without õ⁺
+    given: Rollouts | None = None  # given solutions; `rows` holds problem numbers
+    given_advantages: Tensor | None = None  # LUFFY; None: plain imitation
     sampled_tokens: int = 0
-    rewards: Tensor | None = None  # of all that was sampled, both groups
-    cut_off: tuple[float, ...] = ()  # the share of each group that the length limit cut off
+    rewards: Tensor | None = None  # of every sampled completion, in both groups
+    cut_off: tuple[float, ...] = ()  # per group: the share cut off by the length limit
 
 
 def collect(
     student: Student, problems: list[Problem], config: Config, reward: Reward
 ) -> Experience:
-    """Sample both groups of every problem, reward them, and choose what is to be learnt."""
+    """Sample both groups of every problem, compute rewards, and choose what to learn from."""
     group1, group2 = config.group_sizes()
     count = len(problems)
     prompts = [student.prompt_ids(p.question) for p in problems]
@@ -78,7 +70,7 @@ def collect(
         _give(student, experience, range(count), config)
         return experience
     guided_prompts = [student.prompt_ids(p.question, p.strategy) for p in problems if group2]
-    both = sample(  # all groups go through the model together
+    both = sample(  # all groups in one call
         student,
         prompts + guided_prompts,
         [group1] * count + [group2] * len(guided_prompts),
@@ -98,13 +90,13 @@ def collect(
         "p_auto": p_auto.mean().item(),
         "completion_tokens": autonomous.mask.sum(dim=1).mean().item(),
         "truncated": experience.cut_off[0],
-        "entropy": _mean_entropy(autonomous),
+        "entropy": autonomous.entropies[autonomous.mask.bool()].mean().item(),  # nats a token
         "groups_without_signal": (rewards == rewards[:, :1]).all(dim=1).float().mean().item(),
     }
     advantages = group_advantages(rewards)  # (P, G1)
     if group2:
         guided = both.select(range(count * group1, len(both.rows)))
-        guided.rows -= count  # from the prompts sampled together to the problems
+        guided.rows -= count  # from prompt numbers to problem numbers
         guided_rewards = rewards_of(guided, problems, reward).to(student.device)  # (P, G2)
         experience.rewards = torch.cat([experience.rewards, guided_rewards.flatten()])
         experience.cut_off += (guided.truncated.float().mean().item(),)
@@ -118,7 +110,7 @@ def collect(
     elif config.method == "hpt":
         failed = right.sum(dim=1) <= config.hpt_gate  # (P,)
         _give(student, experience, failed.nonzero().squeeze(1).tolist(), config)
-        advantages = torch.where(failed.unsqueeze(1), 0.0, advantages)  # their rollouts are dropped
+        advantages = torch.where(failed.unsqueeze(1), 0.0, advantages)  # drop their rollouts
     experience.advantages = advantages.flatten()
     if config.updates_per_batch > 1:
         experience.old_logps = _old_logps(student, experience, config)
@@ -127,7 +119,7 @@ def collect(
 
 @torch.no_grad()
 def _old_logps(student: Student, experience: Experience, config: Config) -> Tensor:
-    """What the policy that sampled gives its tokens, (P · G1, T); 0 where nothing is learnt."""
+    """Log-probabilities under the sampling policy, (P · G1, T); 0 where the advantage is 0."""
     logps = torch.zeros_like(experience.autonomous.mask)
     for rows, part in _learnt_rollouts(experience, config):
         scored = score(student, experience.autonomous_prompts, part, temperature=config.temperature)
@@ -136,9 +128,9 @@ def _old_logps(student: Student, experience: Experience, config: Config) -> Tens
 
 
 def _learnt_rollouts(experience: Experience, config: Config) -> Iterator[tuple[Tensor, Rollouts]]:
-    """The autonomous rollouts whose advantage is not 0, in micro-batches: (their rows, they).
+    """Micro-batches (rows, rollouts) of the autonomous rollouts whose advantage is not 0.
 
-    A rollout with advantage 0 has neither loss nor gradient: it costs nothing, but it counts.
+    A rollout with advantage 0 has no loss and no gradient: we skip it, but the mean counts it.
     """
     signal = experience.advantages.nonzero().squeeze(1)
     learnt = experience.autonomous.select(signal)
@@ -147,7 +139,7 @@ def _learnt_rollouts(experience: Experience, config: Config) -> Iterator[tuple[T
 
 
 def _give(student: Student, experience: Experience, rows, config: Config) -> None:
-    """Put the given solutions of some problems, by their numbers, into the experience."""
+    """Add the given solutions of the problems numbered `rows` to the experience."""
     texts = [getattr(experience.problems[row], config.given_solution) for row in rows]
     if texts:
         experience.given = given_rollouts(student, texts, list(rows))
@@ -165,15 +157,14 @@ def _choose_what_to_distill(
     p_auto: Tensor,
     config: Config,
 ) -> None:
-    """The weight α(q) of every problem, and the targets õ⁺; correct (P, G2), p_auto (P,)."""
+    """Set the weight α(q) of every problem and the targets õ⁺; correct (P, G2), p_auto (P,)."""
     p_guide = correct.float().mean(dim=1)  # (P,)
     if config.fixed_alpha is None:
         alpha = adaptive_weight(p_auto, p_guide, config.alpha0, config.gamma, config.alpha_max)
     else:
         alpha = torch.full_like(p_auto, config.fixed_alpha)
     experience.alpha = alpha
-    # Where α is 0 there is nothing to learn, and so nothing to choose.
-    learnt = correct & (alpha > 0).unsqueeze(1)  # (P, G2)
+    learnt = correct & (alpha > 0).unsqueeze(1)  # (P, G2); where α is 0 a target teaches nothing
     experience.targets = choose_targets(
         student, experience.autonomous_prompts, guided, learnt, config
     )
@@ -194,24 +185,24 @@ def choose_targets(
     correct: Tensor,
     config: Config,
 ) -> Rollouts | None:
-    """õ⁺ of every problem with a right guided trajectory, or None where no problem has one.
+    """õ⁺ of every problem with a correct guided trajectory, or None if no problem has one.
 
-    correct (P, G2). Scored after the prompt *without* the strategy: the reachable target is the one
-    that the unguided student finds likeliest.
+    correct (P, G2). Candidates are scored after the prompt *without* the strategy: the reachable
+    target is the one that the unguided student finds most likely.
     """
     if not config.strategy_distillation or not correct.any():
         return None
     group2 = correct.shape[1]
     logps = torch.zeros_like(guided.mask)
     if config.select_target:
-        rivals = correct & (correct.sum(dim=1, keepdim=True) > 1)  # only these have to be scored
+        rivals = correct & (correct.sum(dim=1, keepdim=True) > 1)  # one alone needs no score
         candidates = rivals.flatten().nonzero().squeeze(1)
         if len(candidates):
             part = guided.select(candidates)
             scored = score(student, autonomous_prompts, part, temperature=config.temperature)
             logps[candidates, : scored.shape[1]] = scored
     else:
-        logps[:, 0] = torch.rand(len(logps)).to(logps)  # the highest of random numbers is a draw
+        logps[:, 0] = torch.rand(len(logps)).to(logps)  # the maximum is a uniform choice
     chosen = []
     for problem in range(len(correct)):
         rows = slice(problem * group2, (problem + 1) * group2)
@@ -225,10 +216,10 @@ def choose_targets(
 def accumulate_gradient(
     student: Student, experience: Experience, config: Config, scale: Scale = lambda loss: loss
 ) -> dict[str, float | None]:
-    """Add the gradient of L, the mean over problems of what the method learns; the metrics.
+    """Add the gradient of L, the method's mean loss over problems, and return the metrics.
 
-    In micro-batches of `config.micro_batch_tokens`, each with its share of the mean, so that the
-    gradient is the same as that of one batch.
+    Each micro-batch of `config.micro_batch_tokens` contributes its share of the mean, so the
+    gradient equals that of one batch.
     """
     metrics = {"grpo_loss": 0.0}
     metrics |= {"distillation_loss": 0.0, "kl": 0.0, "masked_by_delta": 0.0}
@@ -244,10 +235,10 @@ def accumulate_gradient(
 
 
 def _explore(student: Student, experience: Experience, config: Config, scale: Scale) -> float:
-    """L_GRPO; LUFFY's own rollouts: -A · ratio, without a clip."""
+    """Add the gradient of L_GRPO; for LUFFY it is -A · ratio, without a clip. Returns the loss."""
     count = len(experience.advantages)
     if experience.given_advantages is not None:
-        count += len(experience.given_advantages)  # they belong to the groups
+        count += len(experience.given_advantages)  # given solutions are group members
     luffy = config.method == "luffy"
     clip = (float("inf"),) * 2 if luffy else (config.clip_low, config.clip_high)
     total = 0.0
@@ -260,24 +251,18 @@ def _explore(student: Student, experience: Experience, config: Config, scale: Sc
             experience.advantages[rows],
             part.mask,
             *clip,
-        ) * (len(rows) / count)  # the groups are of one size: mean over problems
+        ) * (len(rows) / count)  # equal group sizes: this is the mean over problems
         scale(loss).backward()
         total += loss.item()
     return total
 
 
-def _mean_entropy(rollouts: Rollouts) -> float:
-    """Of the policy on its own tokens, in nats a token."""
-    inside = rollouts.mask.bool()
-    return rollouts.entropies[inside].mean().item()
-
-
 def _distill(student: Student, experience: Experience, config: Config, scale: Scale) -> dict:
-    """α · L_KD^clip on the targets õ⁺, or its ablations: reverse KL, and SFT (which has no δ)."""
+    """α · L_KD^clip on the targets õ⁺, or an ablation: reverse KL, or SFT (which has no δ)."""
     targets = experience.targets
     kl_tokens = targets.mask.sum()
     total, kl_sum, masked = 0.0, 0.0, 0.0
-    # The guided prompts, the longer ones, decide what fits.
+    # Guided prompts are the longer ones, so they determine what fits.
     for rows in _micro_batches(experience.guided_prompts, targets, config.micro_batch_tokens):
         part = targets.select(rows)
         if config.sft_on_target:
@@ -304,18 +289,17 @@ def _distill(student: Student, experience: Experience, config: Config, scale: Sc
 
 
 def _imitate(student: Student, experience: Experience, config: Config, scale: Scale) -> float:
-    """The loss on given solutions: -A · f(π) for LUFFY, else SFT's -log π."""
-    if experience.given is None:  # HPT: every group had enough right rollouts
+    """Add the gradient on given solutions: -A · f(π) for LUFFY, else SFT's -log π."""
+    if experience.given is None:  # HPT: every group had enough correct rollouts
         return 0.0
     total, luffy = 0.0, experience.given_advantages is not None
-    count = len(experience.problems)
-    if luffy:
-        count *= config.group_sizes()[0] + 1  # one of the group
+    # In LUFFY a given solution is one member of its group.
+    count = len(experience.problems) * (config.group_sizes()[0] + 1 if luffy else 1)
     for rows in _micro_batches(
         experience.autonomous_prompts, experience.given, config.micro_batch_tokens
     ):
         part = experience.given.select(rows)
-        # LUFFY's π is the policy that samples; SFT teaches the model itself.
+        # LUFFY's π is the sampling policy; SFT trains the model at temperature 1.
         temperature = config.temperature if luffy else 1.0
         logps = score(student, experience.autonomous_prompts, part, temperature=temperature)
         if luffy:
@@ -329,7 +313,7 @@ def _imitate(student: Student, experience: Experience, config: Config, scale: Sc
 
 
 def _micro_batches(prompts: list[list[int]], rollouts: Rollouts, budget: int) -> list[list[int]]:
-    """The rows of some rollouts in batches of so many tokens, their prompts included."""
+    """The rows of `rollouts` in batches of at most `budget` tokens, prompts included."""
     completions = rollouts.mask.sum(dim=1).long().tolist()
     rows = zip(rollouts.rows.tolist(), completions, strict=True)
     return micro_batches([(len(prompts[row]), length) for row, length in rows], budget)

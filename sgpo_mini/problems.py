@@ -1,6 +1,6 @@
-"""A problem, where it comes from, and whether an answer to it is right.
+"""Problems: loading them from GSM8K or a file, and the reward of an answer.
 
-support/answers.py reads an answer from a text, support/records.py the rows of a file.
+support/answers.py reads the answer in a text; support/records.py reads the rows of a file.
 """
 
 import os
@@ -15,10 +15,10 @@ from .support.records import hub_records, records_of, text_field
 
 @dataclass(frozen=True)
 class Problem:
-    """A question with its gold answer and, where known, ways to solve it.
+    """A question with its gold answer and, if known, solutions and a strategy.
 
-    `solution` is the data set's own, `expert_solution` a strong model's; `plan` names the
-    operations of an embedded problem in order. What is unknown stays empty.
+    `solution` is from the data set, `expert_solution` from a strong model; `plan` lists the
+    operations of a mini-GSM problem in order. Unknown fields stay empty.
     """
 
     id: str
@@ -31,30 +31,29 @@ class Problem:
     plan: tuple[str, ...] = ()
 
 
-# completion, problem -> reward: a finite number for every text that a student may write. From 1 on
-# the completion counts as right (from `Config.right_reward` on: p_auto, p_guide, what may be
-# distilled, accuracy). One that was cut off earns 0 and is never asked about.
+# (completion, problem) -> reward: a finite number for any text. A completion is correct if its
+# reward is at least 1 (`Config.right_reward`). A cut-off completion gets 0 without a call.
 Reward = Callable[[str, Problem], float]
 
 GSM8K_SPLITS = ("train", "test")
 GSM8K_CONFIGS = ("main", "socratic")
-QUESTION_COLUMNS = ("question", "problem", "prompt")  # the first one that a file has
+QUESTION_COLUMNS = ("question", "problem", "prompt")  # the first one in the file is used
 ANSWER_COLUMNS = ("answer", "ground_truth", "solution")
 
 
 def numeric_reward(completion: str, problem: Problem) -> float:
-    """1.0 for a right final answer, else 0.0: the paper's reward."""
+    """1.0 for a correct final answer, else 0.0: the paper's reward."""
     return float(is_correct(completion, problem.answer))
 
 
 def load_gsm8k(
     split: str = "train", config: str = "main", path: str | os.PathLike[str] | None = None
 ) -> list[Problem]:
-    """GSM8K's problems (Cobbe et al., 2021, arXiv:2110.14168), 7,473 to train and 1,319 to test.
+    """GSM8K (Cobbe et al., 2021, arXiv:2110.14168): 7,473 problems in train, 1,319 in test.
 
-    Read from the folder `path`, which holds {split}.jsonl (main) or {split}_socratic.jsonl; else
-    from the folder that SGPO_GSM8K_DIR names; else from the Hub ("openai/gsm8k").
-    Raises ValueError with file, line and mend when something can't be used.
+    Read from the folder `path`, which holds {split}.jsonl (main) or {split}_socratic.jsonl; by
+    default from the folder in SGPO_GSM8K_DIR, else from the Hub ("openai/gsm8k"). Raises ValueError
+    with file, line and fix if a record is invalid.
     """
     if split not in GSM8K_SPLITS:
         raise ValueError(f"GSM8K has no split {split!r}; choose one of {', '.join(GSM8K_SPLITS)}")
@@ -66,7 +65,7 @@ def load_gsm8k(
         file = Path(folder) / f"{split}{suffix}.jsonl"
         if not file.is_file():
             raise ValueError(
-                f"{file} is not there; point path= or SGPO_GSM8K_DIR to GSM8K's original files"
+                f"{file} does not exist; set path= or SGPO_GSM8K_DIR to the folder of GSM8K's files"
             )
         records = records_of(file)
     else:
@@ -89,20 +88,20 @@ def load_problems(
     question_column: str = "",
     answer_column: str = "",
 ) -> list[Problem]:
-    """Problems from a JSONL file, a .json with a list of objects, a .csv, a .tsv or a .parquet.
+    """Problems from a .jsonl file, a .json list of objects, a .csv, a .tsv or a .parquet file.
 
-    The columns are the fields of `Problem`. `question` and `answer` (text or a number) are needed,
-    the others optional and unknown ones ignored; the id is by default the file's stem and the line.
-    Without `question_column` and `answer_column` these are the first of QUESTION_COLUMNS and
-    ANSWER_COLUMNS that the file has, in any case. An answer is one number, kept in canonical form;
-    a text that ends in "#### ANSWER" or \\boxed{ANSWER} is the solution, too, if there is no other.
-    `check` says whether another gold answer can be used, which is then kept as it is written.
-    Raises ValueError with file, line and mend when something can't be used.
+    The columns are the fields of `Problem`. `question` and `answer` (text or number) are required,
+    the others optional; unknown columns are ignored; the default id is file stem and line number.
+    `question_column` and `answer_column` default to the first of QUESTION_COLUMNS and
+    ANSWER_COLUMNS in the file, in any case. An answer is one number, kept in canonical form; a text
+    that ends in "#### ANSWER" or \\boxed{ANSWER} also becomes the solution if there is no other.
+    With `check`, an answer may be any text that `check` accepts; it is kept as written. Raises
+    ValueError with file, line and fix if a row is invalid.
     """
     path = Path(path)
     records = list(records_of(path))
     if not records:
-        raise ValueError(f"{path} holds no problems; give a question and an answer in each row")
+        raise ValueError(f"{path} holds no problems; each row needs a question and an answer")
     columns = list(dict.fromkeys(name for _, _, record in records for name in record))
     from_columns = {
         "question": _column(path, columns, "question", question_column, QUESTION_COLUMNS),
@@ -118,16 +117,16 @@ def load_problems(
         solution, answer = _solution_and_gold(text)
         gold = (answer if check(answer) else None) if check else gold_answer(answer)
         if gold is None:
-            mend = "it did not pass check" if check else "write one number, such as 12 or 3/4"
+            mend = "check rejects it" if check else "write one number, such as 12 or 3/4"
             raise ValueError(f"{where}: the answer {answer[:80]!r} can't be used: {mend}")
         record.setdefault("id", f"{path.stem}-{number:04d}")
         name = text_field(record, "id", where)
         if name in taken:
-            raise ValueError(f"{where}: the id {name!r} is taken by {taken[name]}; make ids unique")
+            raise ValueError(f"{where}: {taken[name]} also has the id {name!r}; make ids unique")
         taken[name] = where.removeprefix(f"{path}, ")
         plan = record.get("plan", [])
         if not isinstance(plan, list) or not all(isinstance(step, str) for step in plan):
-            raise ValueError(f"{where}: 'plan' must be a list of texts; correct or remove it")
+            raise ValueError(f"{where}: 'plan' must be a list of texts; fix or remove it")
         optional = {
             field: text_field(record, field, where, needed=False)
             for field in ("solution", "expert_solution", "strategy", "family")
@@ -138,19 +137,19 @@ def load_problems(
 
 
 def _column(path: Path, columns: list[str], field: str, named: str, usual: tuple[str, ...]) -> str:
-    """The column that a field is read from; ValueError where the file has no such column."""
+    """The column that holds a field; ValueError if the file has no such column."""
     in_any_case = (name for one in usual for name in columns if name.lower() == one)
     found = named or next(in_any_case, field)
     if found not in columns:
         raise ValueError(
             f"{path} has no field {found!r} (it has {', '.join(columns) or 'none'}); add it, or "
-            f"name the column that holds it (--{field}-column)"
+            f"give the column's name with --{field}-column"
         )
     return found
 
 
 def _solution_and_gold(text: str) -> tuple[str, str]:
-    """A text with "#### ANSWER" or \\boxed{ANSWER} as solution and answer; any other as answer."""
+    """(solution, answer) of a text with "#### ANSWER" or \\boxed{ANSWER}; else ("", the text)."""
     before, mark, gold = text.rpartition("####")
     if not mark:
         before, mark, gold = text.rpartition("\\boxed{")

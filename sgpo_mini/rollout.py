@@ -1,8 +1,8 @@
-"""Rollouts: groups of completions sampled from the student, and the student's view of their tokens.
+"""Rollouts: sampling groups of completions from the student, and scoring their tokens.
 
-Both halves work from the same idea: a group's completions share their prompt, so the prompt is
-computed once, its keys and values are repeated for the group, and the completions go on top.
-Prompts are padded on the left, with an explicit mask and explicit positions.
+Sampling and scoring use the same idea: a group's completions share their prompt, so the prompt is
+computed once, its keys and values are repeated for the group, and the completions continue from
+them. Prompts are padded on the left, with an explicit mask and explicit positions.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,25 +21,25 @@ from .support.checks import reward_of
 
 Prompt = Sequence[int]  # token ids
 
-# The logits of one chunk hold at most this many numbers: 256 MiB in float32, or 64 MiB on a CPU,
-# where more rows make no product faster. (Below 32 MiB malloc keeps freed memory, but fills its
-# gaps badly: an update was faster still, and its memory grew with the number of chunks.)
+# The logits of one chunk have at most this many numbers: 256 MiB in float32, or 64 MiB on a CPU,
+# where more rows do not make the product faster. (Below 32 MiB malloc keeps freed memory but reuses
+# its gaps badly: an update was even faster, but its memory grew with the number of chunks.)
 _CHUNK_NUMBERS, _CHUNK_NUMBERS_ON_CPU = 2**26, 2**24
 
 
 @dataclass
 class Rollouts:
-    """B completions of up to T tokens; `rows` says which of the sampled prompts each answers."""
+    """B completions of up to T tokens; `rows` holds the prompt index of each."""
 
     rows: Tensor  # (B,)
-    tokens: Tensor  # (B, T); what stands behind a completion's end has no meaning
+    tokens: Tensor  # (B, T); values after a completion's end are meaningless
     mask: Tensor  # (B, T), 1.0 on a completion's tokens, its stop token included
-    truncated: Tensor  # (B,), True where the length limit cut the completion off
+    truncated: Tensor  # (B,), True if the length limit cut the completion off
     texts: list[str]
-    entropies: Tensor | None = None  # (B, T), nats: of the distributions sampled from
+    entropies: Tensor | None = None  # (B, T), nats, of the sampling distributions
 
     def select(self, indices: Sequence[int]) -> "Rollouts":
-        """The chosen completions, their padding trimmed to the longest of them."""
+        """The completions at `indices`, trimmed to the longest of them."""
         chosen = torch.as_tensor(indices, dtype=torch.long, device=self.rows.device)
         length = max(int(self.mask[chosen].sum(dim=1).max()), 1) if len(chosen) else 0
         return self._cut(chosen, length)
@@ -55,12 +55,12 @@ class Rollouts:
         )
 
     def distinct(self) -> tuple["Rollouts", Tensor]:
-        """The completions without repetitions, and the place (B,) of each among them.
+        """The completions without duplicates, and the index (B,) of each completion among them.
 
-        A group often writes the same solution several times. Its tokens need to be computed once:
-        the gradient of the copies adds up in it.
+        A group often contains the same solution several times. We compute its tokens once, and the
+        gradients of the copies add up there.
         """
-        # What stands in the padding must not make two of one.
+        # Padding must not make equal completions differ.
         tokens = torch.where(self.mask.bool(), self.tokens, -1)
         keys = torch.cat([self.rows.unsqueeze(1), tokens], dim=1)
         kinds, places = keys.unique(dim=0, return_inverse=True)
@@ -79,13 +79,12 @@ def sample(
     temperature: float = 1.0,
     top_p: float = 1.0,
 ) -> Rollouts:
-    """Sample `group_size` completions of each prompt; temperature 0 takes the likeliest token.
+    """Sample `group_size` completions of each prompt; temperature 0 takes the most likely token.
 
-    Groups of different sizes (one number a prompt) still go through the model together.
-
-    Rollouts are samples of the policy: nothing shapes the distribution but what is given here
-    (`generate` would fill in defaults that include `top_k=50`). Random numbers come from torch's
-    global generator. Returns B completions, those of a prompt side by side.
+    `group_size` may differ per prompt; all groups are sampled together. Rollouts are samples of the
+    policy: only the arguments here shape the distribution (`generate` would add defaults such as
+    `top_k=50`). Random numbers come from torch's global generator. Returns B completions, those of
+    one prompt next to each other.
     """
     sizes = torch.as_tensor(group_size, device=student.device).expand(len(prompts))  # (P,)
     rows = torch.arange(len(prompts), device=student.device).repeat_interleave(sizes)  # (B,)
@@ -103,8 +102,8 @@ def sample(
             rows_at_once=rows_sampled_at_once(student),
         )
     tokens, entropies = tokens.clone(), entropies.clone()  # out of inference mode
-    # A completion ends with its first stop token. The mask is made from that length, and not by
-    # comparing tokens with pad: where pad is a stop token too, that would erase the end itself.
+    # A completion ends with its first stop token. We build the mask from that length, not from
+    # `tokens != pad_id`, which would mask the stop token itself if pad is a stop token.
     stops = torch.isin(tokens, torch.tensor(student.stop_ids, device=tokens.device))
     finished = stops.any(dim=1)
     first_stop = stops.int().argmax(dim=1)
@@ -116,10 +115,7 @@ def sample(
 
 
 def given_rollouts(student: Student, texts: Sequence[str], rows: Sequence[int]) -> Rollouts:
-    """Solutions that another wrote, in the form of rollouts: one a text, none cut off.
-
-    `rows` says which prompt each answers.
-    """
+    """Given solutions as rollouts, one per text, none cut off; `rows` holds prompt indices."""
     ids = [student.completion_ids(text) for text in texts]
     length = max(map(len, ids))
     tokens = [row + [student.pad_id] * (length - len(row)) for row in ids]
@@ -134,9 +130,9 @@ def given_rollouts(student: Student, texts: Sequence[str], rows: Sequence[int]) 
 
 
 def rewards_of(rollouts: Rollouts, problems: Sequence[Problem], reward: Reward) -> Tensor:
-    """The reward of every completion of P sampled groups, (P, G); one that was cut off earns 0.
+    """The reward of every completion of P sampled groups, (P, G); 0 for a cut-off completion.
 
-    Raises RewardError, naming the problem, where a reward is not a finite number.
+    Raises RewardError, naming the problem, if a reward is not a finite number.
     """
     rewards = [
         0.0 if cut else reward_of(reward, text, problems[row])
@@ -152,9 +148,9 @@ def score(
 ) -> Tensor:
     """Log-probability of every token of the rollouts after `prompts`.
 
-    The prompts need not be those that the rollouts were sampled from: guided trajectories are
-    scored after the autonomous prompt. Logits are divided by the rollout temperature, so that the
-    probabilities are those of sampling. Returns (B, T) in nats, 0 on padding.
+    The prompts may differ from the sampling prompts: guided trajectories are scored after the
+    autonomous prompt. Logits are divided by the rollout temperature to give the sampling
+    probabilities. Returns (B, T) in nats, 0 on padding.
     """
     distinct, places = rollouts.distinct()
 
@@ -177,10 +173,10 @@ def strategy_kl(
     *,
     reverse: bool = False,
 ) -> Tensor:
-    """How far the strategy shifts the student at every token: d_t, with the gradient to unguided.
+    """KL d_t between guided and autonomous student at every token: how much the strategy changes.
 
-    Guided trajectories õ are read twice by the same weights, after the guided prompt (no gradient)
-    and after the autonomous one. Temperature 1. Returns (B, T) in nats, 0 on padding. Source: SGPO
+    The same weights read the guided trajectories õ twice: after the guided prompt (no gradient) and
+    after the autonomous prompt. Temperature 1. Returns (B, T) in nats, 0 on padding. Source: SGPO
     (arXiv:2606.24064), objective 2; `reverse` is its ablation.
     """
     divergence = reverse_kl if reverse else forward_kl
@@ -199,9 +195,9 @@ def strategy_kl(
 def completion_states(student: Student, prompts: Sequence[Prompt], rollouts: Rollouts) -> Tensor:
     """The states (N, H) from which `student.head` predicts each completion token, without padding.
 
-    N is the number of tokens inside the mask. The prompts that the rollouts use are computed once
-    each, and their cache is repeated with gradient. Under gradient checkpointing a layer keeps no
-    cache, so there every sequence is computed whole; both ways give the same states.
+    N is the number of tokens inside the mask. Each prompt is computed once, and its cache is
+    repeated with gradient. Under gradient checkpointing a layer keeps no cache, so every sequence
+    is computed whole; both ways give the same states.
     """
     used, rows = rollouts.rows.unique(return_inverse=True)
     prompts = [prompts[index] for index in used.tolist()]
@@ -217,10 +213,10 @@ def completion_states(student: Student, prompts: Sequence[Prompt], rollouts: Rol
 def _states_on_shared_prompts(
     student: Student, prompts: Sequence[Prompt], rows: Tensor, rollouts: Rollouts
 ) -> Tensor:
-    """(B, T, H): every prompt computed once, its cache repeated, the completions on top."""
+    """(B, T, H): compute every prompt once, repeat its cache, and continue with completions."""
     cache, ids, mask = _prefill(student, prompts)
     cache.batch_select_indices(rows)
-    # The prompt's last token was left out of the cache: it predicts the first token.
+    # The prompt's last token is not in the cache: it predicts the completion's first token.
     inputs = torch.cat([ids[rows, -1:], rollouts.tokens[:, :-1]], dim=1)  # (B, T)
     mask = torch.cat([mask[rows], rollouts.mask[:, :-1].long()], dim=1)  # (B, L + T - 1)
     states, _ = student.hidden_states(
@@ -236,7 +232,7 @@ def _states_on_shared_prompts(
 def _states_whole(
     student: Student, prompts: Sequence[Prompt], rows: Tensor, rollouts: Rollouts
 ) -> Tensor:
-    """(B, T, H): the plain way, every sequence with its own copy of the prompt."""
+    """(B, T, H): compute every sequence whole, with its own copy of the prompt."""
     ids, mask = _pad_left(prompts, student)
     tokens = torch.cat([ids[rows], rollouts.tokens[:, :-1]], dim=1)  # (B, L + T - 1)
     mask = torch.cat([mask[rows], rollouts.mask[:, :-1].long()], dim=1)
@@ -247,9 +243,9 @@ def _states_whole(
 
 
 def _prefill(student: Student, prompts: Sequence[Prompt]) -> tuple[Cache, Tensor, Tensor]:
-    """Keys and values of each prompt but its last token; its ids and mask (P, L)."""
+    """Keys and values of each prompt without its last token; its ids and mask (P, L)."""
     ids, mask = _pad_left(prompts, student)
-    output = student.causal_model.base_model(  # without the head: no logits of a prompt are needed
+    output = student.causal_model.base_model(  # without the head: a prompt needs no logits
         input_ids=ids[:, :-1],
         attention_mask=mask[:, :-1],
         position_ids=_positions(mask)[:, :-1],
@@ -260,7 +256,7 @@ def _prefill(student: Student, prompts: Sequence[Prompt]) -> tuple[Cache, Tensor
 
 @contextmanager
 def _keeping_caches(student: Student) -> Iterator[None]:
-    """Evaluation mode for a while: in training mode, gradient checkpointing drops every cache."""
+    """Evaluation mode: in training mode, gradient checkpointing would drop every cache."""
     training = student.model.training
     student.model.eval()
     try:
@@ -270,7 +266,7 @@ def _keeping_caches(student: Student) -> Iterator[None]:
 
 
 def _pad_left(prompts: Sequence[Prompt], student: Student) -> tuple[Tensor, Tensor]:
-    # At least two: the last token is left out when a prompt's cache is computed.
+    # At least two, because the cache of a prompt leaves out its last token.
     length = max([2, *map(len, prompts)])
     ids = [[student.pad_id] * (length - len(prompt)) + list(prompt) for prompt in prompts]
     mask = [[0] * (length - len(prompt)) + [1] * len(prompt) for prompt in prompts]
@@ -278,16 +274,16 @@ def _pad_left(prompts: Sequence[Prompt], student: Student) -> tuple[Tensor, Tens
 
 
 def _positions(mask: Tensor) -> Tensor:
-    """Position of each token in its own sequence; padding on the left counts nothing."""
+    """Position of each token in its own sequence, not counting left padding."""
     return (mask.cumsum(dim=1) - 1).clamp(min=0)
 
 
 def micro_batches(lengths: Sequence[tuple[int, ...]], budget: int) -> list[list[int]]:
-    """The places of sequences, sorted by length, in batches of at most `budget` tokens.
+    """Indices of sequences, sorted by length, in batches of at most `budget` tokens.
 
-    lengths: tokens of each sequence's parts, such as (prompt, completion). Padding counts, and each
-    part is padded to the longest of its batch, for prompts are padded left and completions right. A
-    sequence above the budget goes alone; 0 puts all into one batch, in their order.
+    lengths: tokens of each sequence's parts, such as (prompt, completion). Padding counts: each
+    part is padded to the longest of its batch (prompts left, completions right). A sequence above
+    the budget gets its own batch; budget 0 puts all into one batch, in order.
     """
     if not budget:
         return [list(range(len(lengths)))] if lengths else []
@@ -311,16 +307,16 @@ def chunk_size(student: Student) -> int:
 
 
 def rows_sampled_at_once(student: Student) -> int:
-    """How many completions get their next token together, at most.
+    """The most completions that get their next token at once.
 
-    On a CPU a quarter of a chunk, 16 MiB: memory in pieces above 32 MiB is fetched anew and cleared
-    every time, which takes as long as drawing from the logits; and sampling leaves malloc no gaps.
+    On a CPU a quarter of a chunk, 16 MiB: malloc requests and clears blocks above 32 MiB anew every
+    time, which takes as long as drawing from the logits; sampling leaves no gaps in its memory.
     """
     size = chunk_size(student)
     return max(size // 4, 1) if student.device.type == "cpu" else size
 
 
 def _unflatten(values: Tensor, inside: Tensor) -> Tensor:
-    """(N,) -> (B, T), 0 where nothing is inside."""
+    """(N,) -> (B, T), 0 outside the mask."""
     zeros = torch.zeros(inside.shape, dtype=values.dtype, device=values.device)
     return zeros.masked_scatter(inside, values)

@@ -1,4 +1,4 @@
-"""Strategies: their text form, the two prompts, the leak check and the store."""
+"""Strategies: their text form, the two prompts, the leak check and the strategies file."""
 
 import json
 import os
@@ -12,9 +12,9 @@ from .support.records import records_of, text_field
 
 INSTRUCTION = "Solve the problem step by step. End with #### and the answer."
 
-# What a strategy may say of quantities: how they relate and which of them is meant ("the first
-# shop"). Every other number word gives the instance away, "one" included: in "one of them" it is
-# harmless, but no simple rule tells that from "one apple", and another wording is soon found.
+# Number words that a strategy may use: they say how quantities relate or which one is meant ("the
+# first shop"). Every other number word leaks the instance, even "one": "one of them" is harmless,
+# but no simple rule tells it from "one apple", and it is easy to reword.
 RELATION_WORDS = frozenset(
     "half halves halve halved halving twice thrice double doubles doubled doubling triple triples "
     "tripled tripling third thirds quarter quarters first second both once each every per cent "
@@ -28,10 +28,10 @@ _BULLET = re.compile(r"(?:[-*•]|\d+[.)])\s+(.+)")
 
 @dataclass(frozen=True)
 class Strategy:
-    """What kind of problem it is, how to approach it and by which steps, free of the instance.
+    """The kind of problem, the approach and the steps, without details of the instance.
 
-    Blanks around a field are dropped. An empty field, no steps, or a line break inside a field
-    raises ValueError: such a strategy could not be read back from its text.
+    Whitespace around a field is removed. An empty field, a missing step or a line break inside a
+    field raises ValueError, because `parse` could not read such a strategy back from its text.
     """
 
     problem_type: str
@@ -40,25 +40,25 @@ class Strategy:
 
     def __post_init__(self) -> None:
         if isinstance(self.steps, str) or not self.steps:
-            raise ValueError("the steps of a strategy must be a list of at least one; add a step")
+            raise ValueError("the steps of a strategy must be a list with at least one step")
         object.__setattr__(self, "problem_type", _one_line(self.problem_type, "problem type"))
         object.__setattr__(self, "approach", _one_line(self.approach, "approach"))
         object.__setattr__(self, "steps", tuple(_one_line(step, "step") for step in self.steps))
 
     @property
     def text(self) -> str:
-        """The strategy as the student reads it; bullets, so that it has no digit of its own."""
+        """The strategy as the student reads it. Bullets, because numbering would add digits."""
         steps = "\n".join(f"- {step}" for step in self.steps)
         return f"Problem type: {self.problem_type}\nApproach: {self.approach}\nSteps:\n{steps}"
 
     @classmethod
     def parse(cls, text: str) -> "Strategy":
-        """Read a strategy back from its text, or from a hand-written text close to that form.
+        """Read a strategy from its text, or from a hand-written text close to that form.
 
-        Any case, blank lines, bold markers and numbered steps are tolerated. A text that lacks a
-        part, or has a line that would be lost, raises ValueError naming it.
+        Any case, blank lines, bold markers and numbered steps are accepted. A missing part, or a
+        line that belongs to no part, raises ValueError.
         """
-        if own := _OWN_FORM.fullmatch(text.strip()):  # to the letter: a step may itself hold **
+        if own := _OWN_FORM.fullmatch(text.strip()):  # verbatim: a step may contain **
             return cls(own[1], own[2], tuple(line[2:] for line in own[3].split("\n")))
         fields: dict[str, str] = {}
         steps: list[str] = []
@@ -69,12 +69,12 @@ class Strategy:
             elif (label := _LABEL.fullmatch(line)) and label[1].lower() not in fields:
                 fields[label[1].lower()] = label[2]
             elif line:
-                raise ValueError(f"{line[:60]!r} is no part of a strategy; take that line out")
+                raise ValueError(f"{line[:60]!r} is not part of a strategy; remove that line")
         for name in ("Problem type", "Approach"):
             if not fields.get(name.lower()):
-                raise ValueError(f"the strategy lacks its {name.lower()}; add '{name}: ...'")
+                raise ValueError(f"the strategy has no {name.lower()}; add '{name}: ...'")
         if not steps or fields["steps"]:
-            raise ValueError("the strategy lacks its steps; add 'Steps:' and a line '- ...' each")
+            raise ValueError("the strategy has no steps; add 'Steps:' and a line '- ...' per step")
         return cls(fields["problem type"], fields["approach"], tuple(steps))
 
 
@@ -88,18 +88,18 @@ def _one_line(value: str, name: str) -> str:
 
 
 def autonomous_prompt(question: str) -> list[dict]:
-    """The chat messages that ask the student to solve a question unaided."""
+    """The chat messages that ask the student to solve a question without a strategy."""
     return [{"role": "user", "content": f"{question}\n\n{INSTRUCTION}"}]
 
 
 def guided_prompt(question: str, strategy: Strategy | str) -> list[dict]:
-    """The same chat messages with a strategy, and nothing else, added after the question."""
+    """The same chat messages with only the strategy added, after the question."""
     text = strategy.text if isinstance(strategy, Strategy) else strategy
     return autonomous_prompt(f"{question}\n\nStrategy:\n{text}")
 
 
 def _quantity_pattern() -> re.Pattern[str]:
-    """One quantity in digits or English words, as far as it is written ("a hundred and five")."""
+    """A pattern for one whole quantity in digits or English words ("a hundred and five")."""
     teens = "thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
     tens = "twenty thirty forty fifty sixty seventy eighty ninety".split()
     scales = "hundred thousand million billion trillion dozen".split()
@@ -125,26 +125,26 @@ _QUANTITY = _quantity_pattern()
 
 
 def leaks(strategy: Strategy | str, problem: Problem) -> list[str]:
-    """What of the instance a strategy gives away, in order, each wording once.
+    """The parts of a strategy that leak the instance, in order, without duplicates.
 
-    That is the problem's answer, whatever it is made of, and every number in digits or in English
-    words, whether the question has it or not: only RELATION_WORDS may stand. A numbered text should
-    be parsed first, for its numbering is reported too.
+    These are the problem's answer, number or text, and every number in digits or English words
+    except RELATION_WORDS, whether or not it is in the question. Parse a text with numbered steps
+    first, because their numbers are reported too.
     """
     text = strategy
-    if isinstance(strategy, Strategy):  # without the labels: an answer may be "steps"
+    if isinstance(strategy, Strategy):  # no labels: the answer may be "steps"
         text = "\n".join([strategy.problem_type, strategy.approach, *strategy.steps])
     spans = [match.span() for match in _QUANTITY.finditer(text)]
     answer = problem.answer.strip()
     if any(character.isalnum() for character in answer):
-        # The letter of a choice is looked for in its own case: "a" is an article.
+        # A one-letter answer (multiple choice) is case-sensitive: "a" is an article.
         flags = re.NOFLAG if len(answer) == 1 else re.IGNORECASE
         whole_word = re.compile(rf"(?<!\w){re.escape(answer)}(?!\w)", flags)
         spans += [match.span() for match in whole_word.finditer(text)]
     found: list[str] = []
     reached = 0
     for begin, end in sorted(spans, key=lambda span: (span[0], -span[1])):
-        if end > reached:  # else the answer lies inside a number that is reported already
+        if end > reached:  # else it lies inside a number that is already reported
             found.append(text[begin:end])
             reached = end
     return list(dict.fromkeys(found))
@@ -153,7 +153,7 @@ def leaks(strategy: Strategy | str, problem: Problem) -> list[str]:
 def load_strategies(path: str | os.PathLike[str]) -> dict[str, Strategy]:
     """Strategies by problem id, from a JSONL file with id, problem_type, approach and steps.
 
-    Raises ValueError with file, line and mend when something can't be used.
+    Raises ValueError with file, line and fix if a line is invalid.
     """
     store: dict[str, Strategy] = {}
     for _, where, record in records_of(Path(path)):
@@ -162,7 +162,7 @@ def load_strategies(path: str | os.PathLike[str]) -> dict[str, Strategy]:
         fields = [text_field(record, field, where) for field in ("id", "problem_type", "approach")]
         name, problem_type, approach = fields
         if name in store:
-            raise ValueError(f"{where}: the id {name!r} is there already; keep one of the lines")
+            raise ValueError(f"{where}: the id {name!r} appears twice; keep one of the lines")
         if not isinstance(record.get("steps"), list):
             raise ValueError(f"{where} has no field 'steps' with a list of texts; add it")
         steps = tuple(text_field({"step": step}, "step", where) for step in record["steps"])
@@ -174,7 +174,7 @@ def load_strategies(path: str | os.PathLike[str]) -> dict[str, Strategy]:
 
 
 def save_strategies(path: str | os.PathLike[str], strategies: dict[str, Strategy]) -> None:
-    """Write a store of strategies, one JSON object a line, whole or not at all."""
+    """Write strategies atomically to a JSONL file, one JSON object per line."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -190,17 +190,17 @@ def save_strategies(path: str | os.PathLike[str], strategies: dict[str, Strategy
 
 
 def with_strategies(problems: Iterable[Problem], strategies: dict[str, Strategy]) -> list[Problem]:
-    """The problems, with the store's strategy in place of their own where it has one.
+    """The problems, with their own strategy replaced if `strategies` has one for the id.
 
-    Raises ValueError when it has none for any of them: it was made for other problems.
+    Raises ValueError if no id matches, because the strategies were made for other problems.
     """
     problems = list(problems)
     found = [strategies.get(problem.id) for problem in problems]
     if not any(found):
-        ids = f" (theirs are like {problems[0].id!r})" if problems else ""
+        ids = f" (ids such as {problems[0].id!r})" if problems else ""
         raise ValueError(
             f"none of the {len(strategies)} strategies has the id of one of the {len(problems)} "
-            f"problems{ids}; give the file that was made for them"
+            f"problems{ids}; give the file made for these problems"
         )
     return [
         replace(problem, strategy=strategy.text) if strategy else problem
@@ -209,25 +209,25 @@ def with_strategies(problems: Iterable[Problem], strategies: dict[str, Strategy]
 
 
 def having_strategies(problems: Sequence[Problem]) -> list[Problem]:
-    """The problems that have a strategy; ValueError where none has."""
+    """The problems that have a strategy; ValueError if none has."""
     having = [problem for problem in problems if problem.strategy.strip()]
     if not having:
         raise ValueError(
-            f"none of the {len(problems)} problems has a strategy; give a file that has theirs "
-            "(--strategies FILE)"
+            f"none of the {len(problems)} problems has a strategy; give a file with strategies "
+            "for them (--strategies FILE)"
         )
     return having
 
 
 def require_strategies(problems: Iterable[Problem], or_else: str = "") -> None:
-    """Raise ValueError, with their number and the first id, if problems lack a strategy.
+    """Raise ValueError, with their number and the first id, if problems have no strategy.
 
-    `or_else` is what else the caller's user can do about it than give a file.
+    `or_else` tells the user what they can do instead of giving a file.
     """
     problems = list(problems)
     without = [problem.id for problem in problems if not problem.strategy.strip()]
     if without:
         raise ValueError(
             f"{len(without)} of {len(problems)} problems have no strategy, {without[0]!r} first; "
-            f"give a file that has theirs (--strategies FILE){or_else}"
+            f"give a file with strategies for them (--strategies FILE){or_else}"
         )

@@ -1,4 +1,4 @@
-"""A student: a causal language model, its tokenizer, and what the rest needs to know of the two."""
+"""A student: a causal language model with its tokenizer; loading, creating and saving one."""
 
 import re
 from collections import Counter
@@ -44,7 +44,7 @@ from .support.loading import (
 )
 
 TINY_STUDENT = Path(__file__).parent / "mini_gsm" / "tiny_student"
-UNKNOWN_LIMIT = 0.02  # largest share of a text's tokens that a student may not know
+UNKNOWN_LIMIT = 0.02  # largest share of words that a student may not know
 
 _SPECIAL = ["<pad>", "<|end|>", "<|user|>", "<|assistant|>"]
 _PIECES = re.compile(r" ?[^\W\d_]+|\d+| [^\w\s] |#+ |[^\w\s]|\s")
@@ -57,20 +57,20 @@ _CHAT_TEMPLATE = (
 
 @dataclass
 class Student:
-    """A model with its tokenizer, and how to read both.
+    """A model with its tokenizer.
 
-    `head` turns the states that `hidden_states` gives into logits: the LM head, or nothing where
-    the model does more to its logits than that (then the states are the logits themselves).
+    `head` turns the states from `hidden_states` into logits. It is the LM head, or the identity if
+    the model also transforms its logits (then the states are the logits themselves).
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    stop_ids: tuple[int, ...]  # any of them ends a completion
+    stop_ids: tuple[int, ...]  # each of them ends a completion
     pad_id: int
-    plain_head: bool  # the logits are the LM head of the last hidden state, and nothing more
+    plain_head: bool  # logits = LM head(last hidden state), without further steps
     compute_dtype: torch.dtype = torch.float32
     gradient_checkpointing: bool = False
-    sources: tuple[str, ...] = ()  # loaded from: folder or NAME@COMMIT of the Hub; then the base's
+    sources: tuple[str, ...] = ()  # folder or Hub NAME@COMMIT; an adapter's base is second
 
     @property
     def device(self) -> torch.device:
@@ -78,13 +78,13 @@ class Student:
 
     @property
     def causal_model(self) -> PreTrainedModel:
-        """The model itself, without the wrapper that LoRA puts around it."""
+        """The model without its LoRA wrapper."""
         wrapped = hasattr(self.model, "peft_config") and hasattr(self.model, "get_base_model")
         return self.model.get_base_model() if wrapped else self.model
 
     @property
     def chat_template_kwargs(self) -> dict:
-        """What the chat template is given beside the messages; the tokenizer carries it."""
+        """Extra arguments of the chat template, stored in the tokenizer."""
         return template_settings(self.tokenizer)
 
     @property
@@ -95,8 +95,8 @@ class Student:
     def autocast(self) -> Iterator[None]:
         """Compute in `compute_dtype`; weights and optimizer stay float32.
 
-        Passes with and without gradient need a context each. torch 2.6 keeps the weights that it
-        has cast, even for a context around this one, and what was cast without gradient gives none.
+        Use one context for passes with gradient and another for passes without: torch 2.6 caches
+        cast weights, even across nested contexts, and weights cast without gradient get none.
         """
         enabled = self.compute_dtype != torch.float32
         torch.clear_autocast_cache()
@@ -105,7 +105,7 @@ class Student:
         torch.clear_autocast_cache()
 
     def hidden_states(self, **inputs) -> tuple[Tensor, object]:
-        """(states (B, T, H) for `head`, key-value cache or None) of one forward pass."""
+        """One forward pass: (states (B, T, H) for `head`, key-value cache or None)."""
         if self.plain_head:
             output = self.causal_model.base_model(**inputs)
             return output.last_hidden_state, output.past_key_values
@@ -113,19 +113,19 @@ class Student:
         return output.logits, output.past_key_values
 
     def prompt_ids(self, question: str, strategy: str = "") -> list[int]:
-        """Token ids of the prompt: autonomous, or guided where a strategy is given.
+        """Token ids of the autonomous prompt, or of the guided prompt if a strategy is given.
 
-        Through the tokenizer's chat template when it has one, else as plain text.
+        Uses the tokenizer's chat template if there is one, else plain text.
         """
         messages = guided_prompt(question, strategy) if strategy else autonomous_prompt(question)
         return self.message_ids(messages, "\n\nSolution:\n")
 
     def message_ids(self, messages: Messages, plain_ending: str) -> list[int]:
-        """Token ids of any prompt; without a chat template it is plain text with `plain_ending`."""
+        """Token ids of chat messages; without a chat template, plain text plus `plain_ending`."""
         return message_ids(self.tokenizer, messages, plain_ending)
 
     def completion_ids(self, text: str) -> list[int]:
-        """Token ids of a completion, ended by the stop token: what SFT and pretraining learn."""
+        """Token ids of a completion plus the stop token, as SFT and pretraining learn it."""
         return [*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.stop_ids[0]]
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -142,16 +142,16 @@ def load_student(
 ) -> Student:
     """Load a student: "tiny" (the shipped one), a folder, or a model's name on the Hub.
 
-    A folder may hold a LoRA adapter in peft's format. With `lora_rank` above 0 new adapters are
-    put on a frozen base, which is then held in the compute dtype; otherwise all weights are
-    trainable float32. `chat_template_kwargs` are settings of the chat template, such as
-    {"enable_thinking": False}, and are saved with the student. Every dropout is set to 0. Raises
-    ValueError where the name leads nowhere, or to a model that rollouts can't be drawn from.
+    A folder may hold a LoRA adapter in peft's format. With `lora_rank` above 0, the base is frozen,
+    kept in the compute dtype, and gets new adapters; otherwise all weights are trainable float32.
+    `chat_template_kwargs` are settings of the chat template, such as {"enable_thinking": False},
+    and are saved with the student. Every dropout is set to 0. Raises ValueError if the name cannot
+    be loaded or the model cannot generate rollouts.
     """
     path = TINY_STUDENT if str(name) == "tiny" else Path(name)
     if path.is_file():
         raise ValueError(f"{path} is a file: give the folder that holds the model")
-    # Absolute, for an adapter is saved with it and may be loaded from elsewhere.
+    # Absolute, because an adapter is saved with this path and may be loaded from elsewhere.
     source = str(path.absolute()) if path.is_dir() or path == TINY_STUDENT else str(name)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = compute_dtype(device)
@@ -165,14 +165,12 @@ def load_student(
         tokenizer = AutoTokenizer.from_pretrained(read, trust_remote_code=False)
         read = base
         model = load_weights(base, dtype if lora_rank or has_adapter else torch.float32)
-    except Exception as error:  # libraries raise of every kind
+    except Exception as error:  # the libraries raise many types
         told = f"{reason_of(error)}); give 'tiny', a folder with config.json, model.safetensors "
         told += "and the tokenizer's files, or a model's name on the Hub"
         if read != source:
-            told = (
-                f"its base model {base!r} can't be loaded: {reason_of(error)}); write the base's "
-            )
-            told += f"folder or Hub name into {path / 'adapter_config.json'}"
+            told = f"its base model {base!r} can't be loaded: {reason_of(error)}); "
+            told += f"write the base's folder or Hub name into {path / 'adapter_config.json'}"
         raise ValueError(f"no student can be loaded from {str(name)!r} ({told}") from error
     try:
         set_template(tokenizer, chat_template_kwargs)
@@ -205,11 +203,11 @@ def load_student(
 
 
 def new_student(texts: Iterable[str], layers: int = 4, width: int = 128, seed: int = 0) -> Student:
-    """A fresh small student with a word-level tokenizer made of the words of `texts`.
+    """A new small student with a word-level tokenizer built from the words of `texts`.
 
-    Every word, every whole number and every other character is one token; the words that a prompt
-    adds to question and strategy are known too. The model has Qwen2's architecture with heads of
-    32. Raises ValueError where `width` is no multiple of 32.
+    Every word, every whole number and every other character is one token; the vocabulary includes
+    the words that the prompts add. The model has Qwen2's architecture with head size 32. Raises
+    ValueError if `width` is not a multiple of 32.
     """
     if width < 32 or width % 32:
         raise ValueError(f"width must be a multiple of 32, not {width}")
@@ -240,9 +238,10 @@ def save_student(student: Student, folder: str | Path) -> None:
 
 
 def compute_dtype(device: str) -> torch.dtype:
-    """bfloat16 where the GPU computes in it, float16 on older GPUs, float32 on the CPU.
+    """bfloat16 on GPUs that support it, float16 on older GPUs, float32 on the CPU.
 
-    Asked of the hardware: torch.cuda.is_bf16_supported() is also true where it is emulated (T4).
+    We query the device capability, because torch.cuda.is_bf16_supported() is also True when
+    bfloat16 is emulated (T4).
     """
     if not str(device).startswith("cuda"):
         return torch.float32
@@ -250,11 +249,10 @@ def compute_dtype(device: str) -> torch.dtype:
 
 
 def refuse_unknown_words(student: Student, texts: Iterable[str]) -> None:
-    """Raise ValueError if more than 2 % of the words of some texts are unknown to the student.
+    """Raise ValueError if the student does not know more than 2 % of the words of the texts.
 
-    A word is unknown when it does not survive encoding and decoding its text. A real tokenizer
-    knows every word; the tiny student's leaves out what it never saw, and training on such a text
-    would be noise.
+    A word is unknown if encoding and decoding its text loses it. A real tokenizer knows every word;
+    the tiny student's tokenizer drops unknown words, and training on such a text would be noise.
     """
     texts = list(texts)
     if not texts:
@@ -263,7 +261,7 @@ def refuse_unknown_words(student: Student, texts: Iterable[str]) -> None:
     rows = student.causal_model.get_input_embeddings().weight.shape[0]
     if beyond := next((i for row in ids for i in row if i >= rows), None):
         token = student.tokenizer.convert_ids_to_tokens(beyond)
-        raise ValueError(f"a text holds the token {token!r}, which the model has no embedding of")
+        raise ValueError(f"a text has the token {token!r}, but the model has no embedding for it")
     count, unknown = 0, Counter()
     for text, decoded in zip(texts, student.tokenizer.batch_decode(ids), strict=True):
         words = Counter(_WORDS.findall(text))
@@ -273,18 +271,18 @@ def refuse_unknown_words(student: Student, texts: Iterable[str]) -> None:
     if share > UNKNOWN_LIMIT:
         raise ValueError(
             f"the student does not know {share:.0%} of the words of these problems (such as "
-            f"{', '.join(map(repr, list(unknown)[:8]))}); a word-level student reads only what it "
-            "was made of, the tiny one mini-GSM: give a real model (--student NAME or FOLDER), or "
-            "make one of these texts (new_student)"
+            f"{', '.join(map(repr, list(unknown)[:8]))}); a word-level student knows only the "
+            "words of its texts (the tiny one: mini-GSM). Give a real model (--student NAME or "
+            "FOLDER), or build a student from your texts (new_student)"
         )
 
 
 def _word_tokenizer(texts: Iterable[str]) -> Qwen2Tokenizer:
-    """One token for every word with the blank before it, every number and every operator.
+    """One token per word with its leading space, per number and per operator.
 
-    transformers 5 reads the tokenizer of a Qwen2 folder as a Qwen2Tokenizer, whatever the folder
-    says, and that one cuts numbers into digits. So the words are added tokens: those are found
-    first, the longest match from the left, and decode to themselves.
+    transformers 5 loads the tokenizer of any Qwen2 folder as a Qwen2Tokenizer, which splits numbers
+    into digits. So we make the words added tokens: these are matched first, the longest one from
+    the left, and decode to themselves.
     """
     pieces = {piece for text in texts for piece in _PIECES.findall(text)} - {" "}
     ordered = sorted(pieces, key=lambda p: (p.isdigit(), int(p) if p.isdigit() else 0, p))
@@ -294,7 +292,7 @@ def _word_tokenizer(texts: Iterable[str]) -> Qwen2Tokenizer:
         vocab=vocabulary,
         merges=[],
         pad_token="<pad>",
-        unk_token="<pad>",  # never written: what is unknown leaves no token at all
+        unk_token="<pad>",  # never used: unknown text produces no token
         eos_token="<|end|>",
         extra_special_tokens=["<|user|>", "<|assistant|>"],
         chat_template=_CHAT_TEMPLATE,
@@ -308,12 +306,12 @@ def _word_tokenizer(texts: Iterable[str]) -> Qwen2Tokenizer:
 def _student_of(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype = torch.float32
 ) -> Student:
-    """The two together, with the tokens that end a completion."""
+    """A student of model and tokenizer, with the tokens that end a completion."""
     configs = [model.generation_config, model.config.get_text_config()]
     stop_ids, pad_id = stop_and_pad(tokenizer, configs)
     rows = model.get_input_embeddings().weight.shape[0]
     refuse_larger_than_embedding(tokenizer, rows, (stop_ids[0], pad_id))
-    # The model's own generation settings must not reach our sampling: rollouts are samples of
-    # the policy. Only the token ids are kept.
+    # Keep only the token ids of the model's generation settings: the rest, such as top_k, would
+    # change the sampling distribution, and rollouts must be samples of the policy.
     model.generation_config = GenerationConfig(eos_token_id=list(stop_ids), pad_token_id=pad_id)
     return Student(model, tokenizer, stop_ids, pad_id, plain_head=True, compute_dtype=dtype)

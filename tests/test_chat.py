@@ -386,7 +386,7 @@ def test_a_special_token_that_nothing_uses_may_lack_an_embedding_until_a_text_ho
     student.tokenizer.add_tokens([AddedToken("<|image|>", special=True)])
     loaded = reloaded(student, tmp_path)
     refuse_unknown_words(loaded, ["a b c"])
-    with pytest.raises(ValueError, match=r"'<\|image\|>', which the model has no embedding of"):
+    with pytest.raises(ValueError, match=r"'<\|image\|>', but the model has no embedding for it"):
         refuse_unknown_words(loaded, ["a b", "a <|image|> c"])
 
 

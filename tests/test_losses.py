@@ -704,8 +704,8 @@ LOGITS, ROWS, ONES = torch.zeros(2, 3, 4), torch.zeros(2, 3), torch.ones(2)
         (lambda: reachable_target(ROWS, ROWS, torch.ones(3)), r"correct \(3,\)"),
         (lambda: reachable_target(ROWS, ROWS, ONES, "median"), "'median'"),
         (lambda: in_chunks(lambda h: h, ROWS, size=0), "at least 1"),
-        (lambda: in_chunks(lambda h, i: h, ROWS, torch.ones(3), size=2), "share their rows"),
-        (lambda: in_chunks(lambda: ONES, size=2), "share their rows"),
+        (lambda: in_chunks(lambda h, i: h, ROWS, torch.ones(3), size=2), "need equal rows"),
+        (lambda: in_chunks(lambda: ONES, size=2), "need equal rows"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_sentence(call, words):

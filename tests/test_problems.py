@@ -429,7 +429,7 @@ def test_a_hub_out_of_reach_is_one_sentence_with_the_mends(monkeypatch):
     [
         ({"split": "validation"}, "no split 'validation'; choose one of train, test"),
         ({"config": "hard"}, "no config 'hard'; use main or socratic"),
-        ({"split": "test"}, "test.jsonl is not there; point path="),
+        ({"split": "test"}, "test.jsonl does not exist; set path="),
         ({"split": "train"}, "line 2: 'answer' does not end in '#### NUMBER'"),
     ],
 )
@@ -545,7 +545,7 @@ ENDINGS = [".jsonl", ".JSONL", ".json", ".csv", ".CSV", ".tsv", ".parquet", ".Pa
 def test_files_of_every_kind_say_the_same(tmp_path, ending):
     file = write_table(tmp_path, ending)
     assert load_problems(file, question_column="task", answer_column="target") == OF_TABLE
-    had = r"it has id, task, target, solution(, strategy)?\); add it, or name the column"
+    had = r"it has id, task, target, solution(, strategy)?\); add it, or give the column's name"
     with pytest.raises(ValueError, match=rf"no field 'question' \({had}.*--question-column"):
         load_problems(file, answer_column="target")
     with pytest.raises(ValueError, match=rf"no field 'goal' \({had}.*--answer-column"):
@@ -622,7 +622,7 @@ GOOD = {"id": "a", "question": "q", "answer": "1"}
         (GOOD | {"id": "b", "plan": [1]}, "line 2: 'plan' must be a list of texts"),
         (GOOD | {"id": "b", "strategy": {}}, "line 2: 'strategy' must be text, not dict"),
         (GOOD | {"question": "\ud800"}, "line 2: 'question' holds half a character"),
-        (GOOD, "line 2: the id 'a' is taken by line 1; make ids unique"),
+        (GOOD, "line 2: line 1 also has the id 'a'; make ids unique"),
     ],
 )
 def test_a_line_that_cannot_be_used_is_one_sentence_with_file_and_line(tmp_path, second, message):

@@ -603,7 +603,7 @@ def test_the_float16_scaler_bears_a_step_that_has_nothing_to_learn(student):
         ({"autonomous_grpo": False, "method": "luffy"}, "nothing is learnt"),
         ({"given_solution": "mine"}, "expert_solution or solution, not 'mine'"),
         ({"hpt_gate": -1}, "hpt_gate must be at least 0"),
-        ({"sft_on_target": True, "reverse_kl": True}, "takes the place of the KL"),
+        ({"sft_on_target": True, "reverse_kl": True}, "replaces the KL"),
         ({"early_stop": 2}, "set evaluate_every too"),
     ],
     ids=str,

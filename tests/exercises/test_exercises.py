@@ -463,7 +463,7 @@ WRONG = {
         "a step is missing": (strategy_of(MULTIPLY, DIVIDE), "one step per operation"),
         "another operation": (strategy_of(MULTIPLY, "Add the gift", DIVIDE), "multiply, add"),
         "says nothing": (strategy_of("Think it over", "Check the result"), "begin a step"),
-        "no steps": (lambda question: "Problem type: x\nApproach: y", "lacks its steps"),
+        "no steps": (lambda question: "Problem type: x\nApproach: y", "has no steps"),
         "plain text": (lambda question: MULTIPLY, "no part of a strategy"),
         "a number": (lambda question: 7, "not text"),
     },

@@ -316,10 +316,10 @@ CHINESE = (
     "Problem type: 平均分配问题\nApproach: 先求每一份再相加\nSteps:\n- 用总数除以份数\n- 将各份相加"
 )
 BAD_STRATEGIES = {
-    "garbage": ("asdf qwer 12 ;;;", "is no part of a strategy"),
-    "empty": ("", "lacks its problem type"),
-    "the solution": ("21 + 4 = 25\n#### 25", "is no part of a strategy"),
-    "Chinese": ("问题类型:平均分配\n方法:先求每一份", "is no part of a strategy"),
+    "garbage": ("asdf qwer 12 ;;;", "is not part of a strategy"),
+    "empty": ("", "has no problem type"),
+    "the solution": ("21 + 4 = 25\n#### 25", "is not part of a strategy"),
+    "Chinese": ("问题类型:平均分配\n方法:先求每一份", "is not part of a strategy"),
     "Chinese in form": (CHINESE, "is not in English"),
     "Spanish in form": (SPANISH, "is not in English"),
     "100 KB": ("a word " * 15_000, f"is longer than {LONGEST_REPLY} characters"),
