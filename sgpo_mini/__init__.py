@@ -1,7 +1,7 @@
 """Strategy-guided policy optimization, small enough to read.
 
-Every public name is here (`from sgpo_mini import train, load_student`) and is loaded from its
-module on first use, so that `import sgpo_mini` itself is immediate.
+Import every public name from here (`from sgpo_mini import train, load_student`). Names are loaded
+from their modules on first use, so `import sgpo_mini` is fast.
 """
 
 import importlib
@@ -57,8 +57,8 @@ _PUBLIC = {
     "support.latex": ("latex_reward",),
     "mini_gsm.strategy_use": ("read_solution_plan", "measure_use", "plan_confusion"),
     "training": ("Config", "pretrain", "warm_up", "train"),
-    "plots": (),  # one function a figure: sgpo_mini.plots.NAME
-    "exercises": (),  # one check an exercise: sgpo_mini.exercises.check_NAME
+    "plots": (),  # one function per figure: sgpo_mini.plots.NAME
+    "exercises": (),  # one check per exercise: sgpo_mini.exercises.check_NAME
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
 

@@ -1,4 +1,4 @@
-"""Benchmarks of competition mathematics by name, from the Hub, for evaluation alone."""
+"""Competition mathematics benchmarks from the Hub, by name, for evaluation only."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ INSTEAD = "give its problems as a file with question and answer (--data FILE)"
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Where a benchmark lies on the Hub, and whether its answers are LaTeX or numbers."""
+    """A benchmark's repository on the Hub, and whether its answers are LaTeX or numbers."""
 
     repository: str
     split: str
@@ -22,7 +22,7 @@ class Benchmark:
         return latex_reward if self.latex else numeric_reward
 
 
-# Uploads by others differ, and any may change: load_benchmark tells which field it misses.
+# Uploads differ and may change, so load_benchmark names any field that is missing.
 BENCHMARKS = {
     "math500": Benchmark("HuggingFaceH4/MATH-500", "test", latex=True),
     "amc23": Benchmark("math-ai/amc23", "test", latex=False),
@@ -33,20 +33,20 @@ BENCHMARKS = {
 def load_benchmark(name: str) -> list[Problem]:
     """The problems of math500 (MATH-500), amc23 (40 of AMC 2023) or aime24 (30 of AIME 2024).
 
-    Raises ValueError for another name, where the Hub is out of reach, where a row lacks a question
-    or an answer that can be read, and where LaTeX answers need a package that is missing.
+    Raises ValueError for any other name, if the Hub can't be reached, if a row lacks a question or
+    a readable answer, and if LaTeX answers need a package that is missing.
     """
     if name not in BENCHMARKS:
         raise ValueError(f"there is no benchmark {name!r}; choose one of {', '.join(BENCHMARKS)}")
     benchmark = BENCHMARKS[name]
     if benchmark.latex:
-        reads_as_latex("1")  # a missing package is told before the Hub is asked
+        reads_as_latex("1")  # report a missing package before the download
     problems = []
     for number, row in enumerate(_rows(benchmark), start=1):
         where = f"{benchmark.repository} ({benchmark.split}), row {number}"
         question = _field(row, ("problem", "question"), where)
         answer = _field(row, ("answer",), where)
-        # What the reward will read: a number in canonical form, LaTeX as it is written.
+        # What the reward will read: a canonical number, or LaTeX as written.
         gold = gold_answer(answer) if not benchmark.latex else reads_as_latex(answer) and answer
         if not gold:
             raise ValueError(f"{where}: 'answer' is {answer[:80]!r}, which can't be read")
@@ -58,10 +58,10 @@ def load_benchmark(name: str) -> list[Problem]:
 
 
 def _field(row: dict, names: tuple[str, ...], where: str) -> str:
-    """A field's text under whichever of its names the upload uses; ValueError without any."""
+    """The text of the first field of `names` that has one; ValueError if none has."""
     for name in names:
         value = row.get(name)
-        if type(value) in (int, float):  # 27 and 27.0, where another upload has "027"
+        if type(value) in (int, float):  # some uploads have 27 or 27.0, others "027"
             value = str(value)
         if isinstance(value, str) and value.strip():
             return value.strip()
@@ -75,7 +75,7 @@ def _rows(benchmark: Benchmark) -> list[dict]:
         import datasets
 
         return list(datasets.load_dataset(benchmark.repository, split=benchmark.split))
-    except Exception as error:  # the package missing, no network, the Hub's own errors: many kinds
+    except Exception as error:  # no package, no network, or one of the Hub's many errors
         raise ValueError(
             f"{benchmark.repository} ({benchmark.split}) can't be loaded from the Hub "
             f"({type(error).__name__}); {INSTEAD}"

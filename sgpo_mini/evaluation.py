@@ -1,4 +1,4 @@
-"""Is a student better, and by how much: accuracy, pass@k, and intervals that can be trusted."""
+"""How well a student answers: accuracy, pass@k, and confidence intervals for comparisons."""
 
 import json
 import math
@@ -27,7 +27,7 @@ _NORMAL_QUANTILE = 1.960
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a student answered: P problems, k completions each, and which of them are right."""
+    """A student's completions for P problems, k each, and whether they are right."""
 
     problems: tuple[Problem, ...]
     completions: tuple[tuple[str, ...], ...]  # (P, k)
@@ -46,18 +46,18 @@ class Evaluation:
 
     @property
     def cut_off(self) -> float:
-        """The share of the completions that the length limit cut off."""
+        """The share of completions cut off at the length limit."""
         return avg_at_k(self.truncated)
 
     def by_family(self) -> dict[str, list[float]]:
-        """The problems' accuracies, family by family."""
+        """The accuracies of each family's problems."""
         families: dict[str, list[float]] = {}
         for problem, accuracy in zip(self.problems, self.accuracies, strict=True):
             families.setdefault(problem.family, []).append(accuracy)
         return families
 
     def save(self, path: str | Path) -> None:
-        """Write every completion as JSONL, so that a score can be checked by eye."""
+        """Write every completion as JSONL, so that people can check the score."""
         with open(path, "w", encoding="utf-8") as file:
             for i, problem in enumerate(self.problems):
                 for j, completion in enumerate(self.completions[i]):
@@ -84,17 +84,17 @@ def evaluate(
     progress: str | None = None,
     within: Diagnostics | None = None,
 ) -> Evaluation:
-    """Let the student answer each problem `samples` times, guided by its strategy or not.
+    """Sample `samples` completions for each problem, with or without its strategy, and score them.
 
-    Temperature 0 is greedy, whatever `top_p` is. `batch_size` counts completions. A completion is
-    right when its reward is at least `right_reward` and the length limit did not cut it off; one
-    sentence on standard error says where it cut off most, or where no reward is so high. Torch's
-    random state is left as it was. With `progress` a bar of that name is shown.
+    Temperature 0 is greedy for any `top_p`. `batch_size` counts completions. A completion is right
+    if its reward is at least `right_reward` and it was not cut off at the length limit. Warns on
+    standard error if most completions were cut off, or if none reaches `right_reward` although some
+    earn a reward. Torch's random state is restored. `progress` names a progress bar.
 
-    Raises ValueError before anything is sampled where there is nothing to answer, a guided problem
-    has no strategy, a setting is impossible, a prompt and `max_new_tokens` don't fit the student's
-    context window, or the reward, which is called once for each problem, gives no finite number.
-    `within` belongs to a run that has checked the last two, and tells each kind of trouble once.
+    Before sampling, raises ValueError if there are no problems, a guided problem has no strategy, a
+    setting is invalid, a prompt plus `max_new_tokens` exceeds the student's context window, or the
+    reward is not finite (it is tried once on each problem). A run that has done the last two checks
+    passes its `Diagnostics` as `within`, which reports each kind of problem once.
     """
     if not problems:
         raise ValueError("there are no problems to evaluate on")
@@ -106,9 +106,9 @@ def evaluate(
             f"{temperature} and {top_p}"
         )
     if not right_reward > 0:
-        raise ValueError(f"right_reward must be above 0, not {right_reward}: cut off earns 0")
+        raise ValueError(f"right_reward must be above 0 (what cut-off earns), not {right_reward}")
     if temperature == 0 and samples > 1:
-        raise ValueError("several samples a problem need a temperature above 0")
+        raise ValueError("several samples per problem need a temperature above 0")
     if guided and (without := [p.id for p in problems if not p.strategy.strip()]):
         raise ValueError(
             f"guided evaluation: {len(without)} problems, such as {without[0]!r}, have no "
@@ -120,7 +120,7 @@ def evaluate(
         within = Diagnostics()
     name = progress or ("guided" if guided else "unguided")
     prompts = [student.prompt_ids(p.question, p.strategy if guided else "") for p in problems]
-    # Prompts of like length go together, so that little is computed on padding.
+    # Sorted by length, so that batches need little padding.
     order = sorted(range(len(problems)), key=lambda index: len(prompts[index]))
     size = max(batch_size // samples, 1)
     texts, right, cut = ([()] * len(problems) for _ in range(3))
@@ -141,10 +141,8 @@ def evaluate(
             )
             answered = [problems[index] for index in chosen]
             rewards = rewards_of(rollouts, answered, reward)  # (P, k)
-            right_now, highest = (
-                (rewards >= right_reward).tolist(),
-                max(highest, rewards.max().item()),
-            )
+            right_now = (rewards >= right_reward).tolist()
+            highest = max(highest, rewards.max().item())
             for place, index in enumerate(chosen):
                 group = slice(place * samples, (place + 1) * samples)
                 texts[index] = tuple(rollouts.texts[group])
@@ -159,19 +157,19 @@ def evaluate(
 
 
 def avg_at_k(correct: Sequence[Sequence[bool]]) -> float:
-    """avg@k: the mean accuracy over k samples a problem, (P, k) -> share of 1."""
+    """avg@k: the mean accuracy over k samples per problem, (P, k) -> between 0 and 1."""
     return sum(sum(row) / len(row) for row in correct) / len(correct)
 
 
 def pass_at_k(correct: Sequence[Sequence[bool]], k: int) -> float:
-    """pass@k: the chance that at least one of k samples is right, without bias.
+    """pass@k: an unbiased estimate of the probability that at least one of k samples is right.
 
-    From n samples of which c are right: 1 - C(n-c, k) / C(n, k), averaged over problems. Raises
-    ValueError where k is above n. Source: Chen et al. 2021, arXiv:2107.03374, equation 1.
+    For n samples with c right: 1 - C(n-c, k) / C(n, k), averaged over problems (Chen et al. 2021,
+    arXiv:2107.03374, equation 1). Raises ValueError if k is above n.
     """
     samples = min(len(row) for row in correct)
     if not 1 <= k <= samples:
-        raise ValueError(f"pass@{k} needs at least {k} samples a problem; there are {samples}")
+        raise ValueError(f"pass@{k} needs at least {k} samples per problem, not {samples}")
     miss = [math.comb(len(row) - sum(row), k) / math.comb(len(row), k) for row in correct]
     return 1 - sum(miss) / len(miss)
 
@@ -179,12 +177,12 @@ def pass_at_k(correct: Sequence[Sequence[bool]], k: int) -> float:
 def confidence_interval(
     values: Sequence[float], over: str = "problems", seed: int = 0
 ) -> tuple[float, float]:
-    """A 95 % interval of the mean of `values`.
+    """A 95 % confidence interval of the mean of `values`.
 
-    over="problems": the values are one run's accuracies by problem, or differences of two students
-    on the same problems (a paired comparison). Percentile bootstrap over problems; Wilson's score
-    interval where every value is 0, or every value 1, because resampling would give no width.
-    over="seeds": one value a seed, or the per-seed differences: Student's t interval; it needs two.
+    over="problems": accuracies by problem in one run, or their differences between two students (a
+    paired comparison). Percentile bootstrap over problems. If all values are 0 or all are 1, the
+    bootstrap would have zero width, so we use Wilson's score interval.
+    over="seeds": one value or difference per seed, at least two. Student's t interval.
     """
     count = len(values)
     if not count:
@@ -192,7 +190,7 @@ def confidence_interval(
     mean = sum(values) / count
     if over == "seeds":
         if count < 2:
-            raise ValueError("an interval over seeds needs at least two of them")
+            raise ValueError("an interval over seeds needs at least two values")
         deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (count - 1))
         quantile = _T_QUANTILES[count - 2] if count <= 31 else _NORMAL_QUANTILE
         half = quantile * deviation / math.sqrt(count)
@@ -209,7 +207,7 @@ def confidence_interval(
 
 
 def paired_difference(first: Evaluation, second: Evaluation) -> tuple[float, tuple[float, float]]:
-    """second - first in accuracy on the same problems, with its 95 % interval over problems."""
+    """Accuracy of second minus first on the same problems, with its 95 % interval."""
     if [p.id for p in first.problems] != [p.id for p in second.problems]:
         raise ValueError("a paired difference needs two evaluations of the same problems")
     pairs = zip(first.accuracies, second.accuracies, strict=True)
@@ -217,10 +215,10 @@ def paired_difference(first: Evaluation, second: Evaluation) -> tuple[float, tup
 
 
 def mean_difference(differences: Sequence[float]) -> tuple[float, tuple[float, float]]:
-    """The mean of the differences of two students by problem, with its 95 % interval.
+    """The mean difference of two students over problems, with its 95 % interval.
 
-    Where the two agree on every problem, the interval is as wide on both sides as Wilson's bound on
-    the share of problems in which they could still differ.
+    If the two agree on every problem, Wilson's upper bound on the share of problems where they
+    could still differ is the interval's half-width.
     """
     if not any(differences):
         _, bound = confidence_interval(differences)

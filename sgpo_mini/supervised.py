@@ -1,7 +1,7 @@
 """Learning from solutions: pretraining a tiny student, and the SFT warm-up of a real one.
 
-Both minimise the same cross-entropy on the completion's tokens, the prompt given. They stand below
-`training.py`, which carries their names too, so that the method has a file to itself.
+Both minimise the cross-entropy of the completion's tokens given the prompt. `training.py`
+re-exports both functions.
 """
 
 import math
@@ -39,16 +39,16 @@ def pretrain(
     out: str = "",
     resume: bool = False,
 ) -> Student:
-    """Train a fresh student on a stream of problems with solutions, in place; returns it.
+    """Train a new student in place on a stream of problems with solutions; returns the student.
 
-    An example with a `strategy` is learnt with it in the prompt, one without is learnt unguided.
-    AdamW, 100 steps of linear warm-up, then a cosine down to a fiftieth. `out` is a folder for the
-    log (loss in nats a token) and checkpoints; with `resume` a stopped run goes on from there, bit
-    for bit, if `examples` is the same stream from its start: one with other examples in the first
-    eight batches is refused. Ctrl-C ends the run after the step in progress, with a checkpoint, by
-    KeyboardInterrupt. Raises ValueError where the stream ends too early (`itertools.cycle` makes an
-    endless one of a list) or an example doesn't fit the student's context window, and RuntimeError
-    when loss or gradient was not finite five times in a row.
+    An example with a `strategy` has it in the prompt; an example without is unguided. AdamW, 100
+    steps of linear warm-up, then cosine decay to 1/50 of the learning rate. `out` is a folder for
+    the log (loss in nats per token) and checkpoints. With `resume`, a stopped run continues from
+    there bit for bit; pass the same stream from its start. A stream that differs in its first eight
+    batches is refused. On Ctrl-C the run finishes its step, saves a checkpoint and raises
+    KeyboardInterrupt. Raises ValueError if the stream ends too early (`itertools.cycle` repeats a
+    list) or an example exceeds the student's context window, and RuntimeError if the loss or
+    gradient is not finite in five steps in a row.
     """
     refuse_several_processes()
     examples = iter(examples)
@@ -87,12 +87,11 @@ def warm_up(
 ) -> Student:
     """SFT on the problems' solutions before RL, in place; returns the student.
 
-    The defaults are the paper's (set-up). `with_strategy` puts each problem's strategy into the
-    prompt. `micro_batch_tokens` go into one backward pass, 0 for a whole batch: it changes the
-    memory used, not the gradient. mini-GSM's student needs no warm-up: its pretraining
-    is one. `out`, `resume`, Ctrl-C and losses that are not finite as in `pretrain`. Raises
-    ValueError where there are no problems, or one has no solution, or no strategy when asked for,
-    or doesn't fit the student's context window.
+    The defaults are the paper's. `with_strategy` puts each problem's strategy into the prompt. One
+    backward pass takes `micro_batch_tokens` tokens (0: the whole batch); this affects memory, not
+    the gradient. mini-GSM's student needs no warm-up after its pretraining. `out`, `resume`, Ctrl-C
+    and non-finite losses work as in `pretrain`. Raises ValueError if there are no problems, if one
+    lacks a solution or a requested strategy, or if one exceeds the student's context window.
     """
     refuse_several_processes()
     if not problems:
@@ -100,7 +99,7 @@ def warm_up(
     for problem in problems:
         if not problem.solution or (with_strategy and not problem.strategy):
             lacks = "strategy" if problem.solution else "solution"
-            raise ValueError(f"the problem {problem.id!r} has no {lacks}, and the warm-up needs it")
+            raise ValueError(f"warm-up: problem {problem.id!r} has no {lacks}; add it")
     refuse_beyond_window(student, problems, guided=with_strategy, solution="solution")
     examples = [_example(student, p, p.strategy if with_strategy else "") for p in problems]
     a_epoch = math.ceil(len(examples) / batch_size)
@@ -113,11 +112,8 @@ def warm_up(
             yield [examples[i] for i in order[place * batch_size : (place + 1) * batch_size]]
 
     settings = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
-    settings |= {
-        "micro_batch_tokens": micro_batch_tokens,
-        "seed": seed,
-        "with_strategy": with_strategy,
-    }
+    settings |= {"micro_batch_tokens": micro_batch_tokens, "seed": seed}
+    settings["with_strategy"] = with_strategy
     settings |= _template_settings(student)
     digests = digests_of_problems(problems, strategies=with_strategy)
     digests |= digests_of_student(student.sources)
@@ -129,14 +125,14 @@ def warm_up(
 
 
 def sft_loss(student: Student, batch: Sequence[Example]) -> Tensor:
-    """Cross-entropy on the completions' tokens, mean over all tokens of the batch, in nats."""
+    """Mean cross-entropy over all completion tokens of the batch, in nats, shape ()."""
     length = max(len(prompt) + len(completion) for prompt, completion in batch)
     ids, mask, learnt = [], [], []
     for prompt, completion in batch:
         padding = length - len(prompt) - len(completion)
         ids.append([*prompt, *completion] + [student.pad_id] * padding)
         mask.append([1] * (length - padding) + [0] * padding)
-        # The state at position t predicts token t + 1, so the last prompt token learns too.
+        # The state at position t predicts token t + 1, so the last prompt token counts too.
         learnt.append([0] * (len(prompt) - 1) + [1] * len(completion) + [0] * padding)
     ids = torch.tensor(ids, device=student.device)
     inside = torch.tensor(learnt, device=student.device).bool()  # (B, T - 1)
@@ -166,7 +162,7 @@ def _fit(
     name: str,
     micro_batch_tokens: int = 0,
 ) -> Student:
-    """AdamW on `batches(done)`, which leaves out the first `done` batches when a run goes on."""
+    """Run AdamW on `batches(done)`, which skips the `done` batches of a resumed run."""
     parameters = [p for p in student.model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=0.0, betas=betas, weight_decay=0.01)
     scaler = gradient_scaler(student)
@@ -174,7 +170,7 @@ def _fit(
     if resume:
         state |= folder.resume(student, optimizer, scaler)
     done = state["step"]
-    student.model.train(student.gradient_checkpointing)  # no dropout, unless checkpointing needs it
+    student.model.train(student.gradient_checkpointing)  # see training.py for the reason
     bar = tqdm(total=steps, initial=done, desc=name, leave=False, mininterval=1.0)
     with bar, finishing_steps(str(folder.path) if folder else "") as interrupted:
         for batch in islice(batches(done), steps - done):
@@ -205,7 +201,7 @@ def _fit(
 def _accumulate_sft_gradient(
     student: Student, batch: list[Example], budget: int, scaler: torch.amp.GradScaler
 ) -> float:
-    """Add the gradient of the batch's mean over tokens, `budget` tokens at a time; the loss."""
+    """Add the gradient of the batch's token mean, `budget` tokens at a time; returns the loss."""
     all_tokens = sum(len(completion) for _, completion in batch)
     lengths = [(len(prompt) + len(completion),) for prompt, completion in batch]
     total = 0.0
@@ -231,7 +227,7 @@ def _example(student: Student, problem: Problem, strategy: str) -> Example:
 def _sorted_batches(
     student: Student, examples: Iterator[Problem], batch_size: int, done: int
 ) -> Iterator[list[Example]]:
-    """Batches of like length, in mixed order: little is computed on padding."""
+    """Batches of similar lengths, which need little padding, in random order."""
     drawn_together = batch_size * BATCHES_SORTED_TOGETHER
     first_round, within = divmod(done, BATCHES_SORTED_TOGETHER)
     for number in count():

@@ -1,6 +1,6 @@
-"""The one training loop of every method: draw problems, `collect`, update, log, checkpoint.
+"""The training loop that all methods share: draw problems, `collect`, update, log, checkpoint.
 
-What a step of each method learns is in `methods.py`.
+`methods.py` defines what each method learns in a step.
 """
 
 import random
@@ -24,7 +24,14 @@ from .support.checks import RewardError, refuse_beyond_window, try_reward
 from .support.diagnostics import Diagnostics
 from .support.digests import digests_of_problems, digests_of_student
 from .support.launchers import refuse_several_processes
-from .support.steps import count_step, finishing_steps, gradient_scaler, refuse_failures, take_step
+from .support.steps import (
+    count_step,
+    finishing_steps,
+    gradient_scaler,
+    refuse_failures,
+    take_step,
+    timings_of,
+)
 
 __all__ = ["METHODS", "Config", "pretrain", "train", "warm_up"]
 
@@ -37,30 +44,29 @@ def train(
     reward: Reward = numeric_reward,
     validation: Sequence[Problem] | None = None,
 ) -> Student:
-    """Train the student in place by the configured method; returns it.
+    """Train the student in place with the configured method; returns the student.
 
-    With `config.out` the run leaves its log, checkpoints and the trained student there, and with
-    `config.resume` it goes on from the newest sound checkpoint, bit for bit. Ctrl-C ends the run
-    after the step in progress, with a checkpoint, by KeyboardInterrupt. One sentence on standard
-    error tells when most completions are cut off, when there is nothing to learn, and when none
-    counts as right although rewards are given.
+    The run writes its log, checkpoints and the trained student to `config.out`. With
+    `config.resume` it continues bit for bit from the newest intact checkpoint. With
+    `config.early_stop` the student ends with the weights that were best on `validation`. On Ctrl-C
+    the run finishes its step, saves a checkpoint and raises KeyboardInterrupt. It warns once on
+    standard error when most completions are cut off, when steps have nothing to learn, and when no
+    completion counts as right although some earn a reward.
 
-    Raises ValueError before anything starts where the configuration or a problem can't be used, a
-    text doesn't fit the student's context window, or the reward, which is called once for each
-    problem, gives no finite number. Raises RuntimeError where a launcher started several processes,
-    when the loss or gradient was not finite five times in a row, and when the reward fails on a
-    completion (with a checkpoint of the steps before).
-
-    With `config.early_stop` the student ends with the weights that were best on `validation`.
+    Before training, raises ValueError if the configuration or a problem can't be used, a text
+    exceeds the student's context window, or the reward is not finite (it is tried once on each
+    problem). Raises RuntimeError if a launcher started several processes, if the loss or gradient
+    is not finite in five steps in a row, or if the reward fails during training (after saving a
+    checkpoint of the steps before).
     """
     refuse_several_processes()
     config.check()
     if not problems:
         raise ValueError("there are no problems to train on")
     if config.early_stop and not validation:
-        raise ValueError("early_stop goes by validation accuracy: give validation problems")
+        raise ValueError("early_stop needs validation accuracy: give validation problems")
     if not (config.chat_template_kwargs or {}).items() <= student.chat_template_kwargs.items():
-        raise ValueError("the student has other chat_template_kwargs: give them to load_student")
+        raise ValueError("the student has other chat_template_kwargs: pass them to load_student")
     digests = _digests(student, problems, validation, config) if config.out else {}
     problems = _usable(student, problems, config)
     _try_out(student, problems, validation, config, reward)
@@ -86,7 +92,7 @@ def _train(
     validation: Sequence[Problem] | None,
     folder: RunFolder | None,
 ) -> Student:
-    """The loop: `size` problems a step, from where the run in `folder` stands."""
+    """The loop over steps of `size` problems; a resumed run continues from its checkpoint."""
     parameters = [p for p in student.model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
         parameters, lr=config.learning_rate, weight_decay=config.weight_decay
@@ -97,11 +103,11 @@ def _train(
         state |= folder.resume(student, optimizer, scaler)
     resumes_best = config.resume and state["best_step"]
     best = folder.load_best(student, state["best_step"]) if resumes_best else {}
-    # Dropout would make the policy that learns another than the one that sampled; only gradient
-    # checkpointing needs the training mode.
+    # Evaluation mode: with dropout, the updated policy would differ from the one that sampled.
+    # Gradient checkpointing needs training mode, so loading such a student sets dropout to 0.
     student.model.train(student.gradient_checkpointing)
 
-    # A run that stopped early has nothing more to do when it is resumed.
+    # A run that stopped early has no steps left when it is resumed.
     steps = range(state["step"], config.steps if not _stops_early(state, config) else 0)
     diagnostics = Diagnostics()
     bar = tqdm(steps, config.method, config.steps, initial=state["step"], leave=False)
@@ -112,16 +118,16 @@ def _train(
             batch = batch_of_step(problems, size, config.seed, step)
             try:
                 experience = collect(student, batch, config, reward)
-            except RewardError as error:  # its completion was unlike the one of the trial
+            except RewardError as error:  # this completion differs from those of `try_reward`
                 told = f"step {step + 1}: {error}"
                 if folder:
-                    told += f"; mend the reward and go on with --resume --out {config.out}"
+                    told += f"; fix the reward and continue with --resume --out {config.out}"
                 if folder and step:
                     folder.save_checkpoint(step, student, optimizer, scaler, state)
                 raise RuntimeError(told) from error
             sampled = time.perf_counter()
             learnt, finite = _update(student, optimizer, scaler, experience, config)
-            timings = _timings(begin, sampled, experience.sampled_tokens, student.device)
+            timings = timings_of(begin, sampled, experience.sampled_tokens, student.device)
             count_step(state, step + 1, finite)
             metrics = {"step": step + 1, **experience.metrics, **learnt}
             metrics["skipped_steps"] = state["skipped"]
@@ -151,7 +157,7 @@ def _train(
             if folder:
                 folder.log("metrics", metrics)
                 folder.log("timings", {"step": step + 1, **timings})
-                new_best = state["best_step"] == step + 1  # its weights and the state go together
+                new_best = state["best_step"] == step + 1  # best weights and state must match
                 if last or new_best or (step + 1) % config.checkpoint_every == 0:
                     folder.save_checkpoint(step + 1, student, optimizer, scaler, state)
             if stop:
@@ -164,7 +170,7 @@ def _train(
 
 
 def _digests(student, problems, validation, config: Config) -> dict[str, str]:
-    """The digests of all that a run is given beside its settings."""
+    """The digests of a run's problems, validation problems and student."""
     reads_strategies = config.group_sizes()[1] > 0 or config.only_with_strategies
     found = digests_of_problems(problems, strategies=reads_strategies)
     if validation and config.evaluate_every:
@@ -173,7 +179,7 @@ def _digests(student, problems, validation, config: Config) -> dict[str, str]:
 
 
 def _usable(student: Student, problems: Sequence[Problem], config: Config) -> list[Problem]:
-    """The problems with the strategies that the method reads; ValueError where it lacks a text."""
+    """The problems to train on; ValueError if one lacks a text that the method reads."""
     guided, imitating = config.group_sizes()[1] > 0, config.method in IMITATING
     if config.only_with_strategies:
         problems, asked = having_strategies(problems), len(problems)
@@ -181,13 +187,13 @@ def _usable(student: Student, problems: Sequence[Problem], config: Config) -> li
         print(f"{left_out} of {asked} problems have no strategy: left out", file=sys.stderr)
     if guided:
         others = ", train on the others alone (--only-with-strategies)"
-        require_strategies(problems, f"{others}, or take a method that needs none")
+        require_strategies(problems, f"{others}, or use a method that needs none")
     name = config.given_solution
     if imitating and (without := [p.id for p in problems if not getattr(p, name).strip()]):
         other = "solution" if name == "expert_solution" else "expert_solution"
         raise ValueError(
             f"{len(without)} of {len(problems)} problems have no {name}, {without[0]!r} first, and "
-            f"{config.method} imitates it: give problems with theirs, or try given_solution={other}"
+            f"{config.method} imitates it: add it, or try given_solution={other}"
         )
     read = [p.question for p in problems]
     read += [p.strategy for p in problems if guided]
@@ -203,7 +209,7 @@ def _try_out(
     config: Config,
     reward: Reward,
 ) -> None:
-    """ValueError where a text is beyond the context window, or the reward fails on a problem."""
+    """ValueError if a text exceeds the context window or the reward fails on a problem."""
     guided, length = config.group_sizes()[1] > 0, config.max_new_tokens
     sampled = problems if config.method != "sft" else ()
     measured = validation if validation and config.evaluate_every else ()
@@ -215,9 +221,9 @@ def _try_out(
 
 
 def solutions_per_step(student: Student, problems: Sequence[Problem], config: Config) -> int:
-    """How many given solutions SFT learns in a step: as many as the other methods sample.
+    """How many given solutions SFT learns in a step: as many as other methods sample completions.
 
-    With `config.sft_tokens_per_step`: as many as have so many tokens on average.
+    `config.sft_tokens_per_step` sets the average number of tokens instead.
     """
     if not config.sft_tokens_per_step:
         return config.problems_per_step * (config.autonomous_rollouts + config.guided_rollouts)
@@ -226,7 +232,7 @@ def solutions_per_step(student: Student, problems: Sequence[Problem], config: Co
 
 
 def batch_of_step(problems: Sequence[Problem], size: int, seed: int, step: int) -> list[Problem]:
-    """The problems of a step: every epoch in its own random order, without gaps between epochs."""
+    """The problems of a step; each epoch has its own random order, and steps may span epochs."""
     chosen, count = [], len(problems)
     for epoch in range(step * size // count, ((step + 1) * size - 1) // count + 1):
         order = random.Random(f"order {seed} {epoch}").sample(range(count), count)
@@ -236,7 +242,7 @@ def batch_of_step(problems: Sequence[Problem], size: int, seed: int, step: int) 
 
 
 def _stops_early(state: dict, config: Config) -> bool:
-    """Whether the last `early_stop` measurements brought no new best."""
+    """Whether the last `early_stop` evaluations brought no new best."""
     patience = config.early_stop * config.evaluate_every
     return bool(patience and state["best_step"] and state["step"] - state["best_step"] >= patience)
 
@@ -244,15 +250,15 @@ def _stops_early(state: dict, config: Config) -> bool:
 def _update(
     student, optimizer, scaler, experience: Experience, config: Config
 ) -> tuple[dict[str, float], bool]:
-    """One or more updates on a step's experience: the metrics of the first, were all finite?
+    """Update on a step's experience: (metrics of the first update, whether all were finite).
 
-    An update whose loss or gradient is not finite is left out, and the rest of the step with it.
+    If a loss or gradient is not finite, this update and the rest of the step are skipped.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     metrics: dict[str, float] = {}
     for _ in range(config.updates_per_batch):
         measured = accumulate_gradient(student, experience, config, scaler.scale)
-        if all(p.grad is None for p in parameters):  # nothing to learn, nothing to step
+        if all(p.grad is None for p in parameters):  # nothing to learn
             return measured | {"gradient_norm": 0.0}, True
         norm, finite = take_step(optimizer, scaler, measured["loss"], config.max_grad_norm)
         metrics = metrics or measured | {"gradient_norm": norm}
@@ -262,26 +268,5 @@ def _update(
 
 
 def _seed_of(seed: int, step: int) -> int:
-    """A step's random numbers depend on nothing but seed and step, so resuming needs no state."""
+    """A step's seed depends on run seed and step alone, so resuming needs no random state."""
     return random.Random(f"step {seed} {step}").getrandbits(63)
-
-
-def _timings(begin: float, sampled: float, tokens: int, device: torch.device) -> dict:
-    now = time.perf_counter()
-    timings = {"seconds": now - begin, "rollout_seconds": sampled - begin}
-    timings |= {"update_seconds": now - sampled, "sampled_tokens": tokens}
-    timings["sampled_tokens_per_second"] = tokens / (sampled - begin)
-    timings["peak_memory_bytes"] = _peak_memory(device)
-    return timings
-
-
-def _peak_memory(device: torch.device) -> int | None:
-    """The GPU's, else the process's (None on Windows, which does not tell)."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    try:
-        import resource
-    except ImportError:
-        return None
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -137,7 +137,7 @@ def test_a_run_killed_again_and_again_equals_an_uninterrupted_one(saved_student,
     assert left["a save: before the rename"] == [".step-000004", "step-000002"]
     assert left["a save: before the old one goes"] == ["step-000002", "step-000004", "step-000006"]
     assert left["never"] == ["step-000006", "step-000008"]
-    told = re.findall("(?:resuming from|no sound checkpoint in) .*/(.*)", program.stderr)
+    told = re.findall("(?:resuming from|no intact checkpoint in) .*/(.*)", program.stderr)
     assert told == [
         "killed: starting from the first step",
         *["step-000002"] * 4, *["step-000006"] * 2, "step-000008",
@@ -166,7 +166,7 @@ def interrupting_reward(at: int):
 def test_ctrl_c_finishes_the_step_saves_and_says_how_to_go_on(pretrained, tmp_path):
     settings = config(out=str(tmp_path / "run"), checkpoint_every=100)
     handler = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt, match="go on with --resume --out .*run"):
+    with pytest.raises(KeyboardInterrupt, match="continue with --resume --out .*run"):
         # 3 problems × 7 rollouts a step: the 30th reward is in the second step.
         run(copy_of(pretrained), settings, reward=interrupting_reward(30))
     assert signal.getsignal(signal.SIGINT) is handler
@@ -346,7 +346,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over(
     shutil.copytree(broken, tmp_path / "run")
     damage(tmp_path / "run/checkpoints/step-000004")
     run(copy_of(pretrained), config(steps=6, out=str(tmp_path / "run"), resume=True))
-    said = "resuming from .*step-000002 .passed over, because damaged: step-000004."
+    said = "resuming from .*step-000002 .skipped because damaged: step-000004."
     assert re.search(said, capsys.readouterr().err)
     assert_same_runs(whole, tmp_path / "run")
 
@@ -423,7 +423,7 @@ def test_log_lines_after_the_checkpoint_are_written_again(pretrained, monkeypatc
 def test_a_folder_that_holds_a_run_is_refused_and_left_alone(student, tmp_path):
     run(student, config(out=str(tmp_path), steps=1))
     before = (tmp_path / "metrics.jsonl").read_bytes()
-    with pytest.raises(ValueError, match="already holds a run: go on with it .--resume."):
+    with pytest.raises(ValueError, match="already holds a run: continue it .--resume."):
         run(student, config(out=str(tmp_path), steps=1))
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
 
@@ -522,7 +522,7 @@ def test_resuming_with_other_problems_is_refused_and_they_are_named(
     train(student, problems(), settings, reward=even_reward)
     before = contents(tmp_path)
     settings = replace(settings, steps=2, resume=True)
-    told = rf"began with something else under the same names \(changed: {told}\): put that back"
+    told = rf"started from different inputs under the same names \(changed: {told}\): restore them"
     with pytest.raises(ValueError, match=told):
         train(student, changed(problems(), **fields), settings, reward=even_reward)
     assert contents(tmp_path) == before
@@ -613,7 +613,7 @@ def test_a_run_of_a_version_without_digests_goes_on_and_says_so(student, tmp_pat
     del settings["digests"]
     path.write_text(json.dumps(settings), encoding="utf-8")
     run(student, config(out=str(tmp_path), steps=2, resume=True))
-    assert "kept no digests: whether problems and weights are still the same is not checked" in (
+    assert "stored no digests: we can't check that problems and weights are unchanged" in (
         capsys.readouterr().err
     )
     assert json.loads(path.read_bytes())["digests"]["problems"]  # from now on it is
@@ -623,7 +623,7 @@ def test_a_run_of_a_version_without_digests_goes_on_and_says_so(student, tmp_pat
 def test_a_cut_config_is_named_with_what_to_do(student, tmp_path, content):
     run(student, config(out=str(tmp_path), steps=1))
     (tmp_path / "config.json").write_text(content, encoding="utf-8")
-    told = "config.json is (empty|cut short or damaged): put back a copy of it, or start the run"
+    told = "config.json is (empty|cut short or damaged): restore a copy of it, or start the run"
     with pytest.raises(ValueError, match=told):
         run(student, config(out=str(tmp_path), steps=2, resume=True))
     assert (tmp_path / "config.json").read_text(encoding="utf-8") == content
@@ -708,7 +708,7 @@ def test_damaged_best_weights_are_taken_from_their_checkpoint(
     another_byte(tmp_path / "best.safetensors")
     resumed = run(copy_of(pretrained), replace(settings, resume=True), validation=problems(2))
     assert re.search(
-        "best.safetensors is damaged: taken from .*step-000001", capsys.readouterr().err
+        "best.safetensors is damaged: using .*step-000001 instead", capsys.readouterr().err
     )
     assert same_weights(checkpoints.weights_of(resumed), best)
 
@@ -743,15 +743,19 @@ def test_a_damaged_trained_student_is_refused_and_one_changed_on_purpose_is_not(
         (
             "float32",
             "float16",
-            "made in float32 on cpu and going on in float16 on cpu with a fresh",
+            "made in float32 on cpu and continued in float16 on cpu with a fresh",
         ),
         (
             "bfloat16",
             "float16",
             "made in bfloat16 on cpu .* with a fresh gradient scaler: no longer",
         ),
-        ("float16", "float32", "in float16 on cpu and going on in float32 on cpu: no longer bit"),
-        ("bfloat16", "float32", "in bfloat16 on cpu and going on in float32 on cpu: no longer bit"),
+        ("float16", "float32", "in float16 on cpu and continued in float32 on cpu: no longer bit"),
+        (
+            "bfloat16",
+            "float32",
+            "in bfloat16 on cpu and continued in float32 on cpu: no longer bit",
+        ),
         ("float16", "float16", None),
     ],
 )
@@ -780,7 +784,7 @@ def test_a_checkpoint_of_a_version_that_did_not_name_its_precision(pretrained, t
     write_checksums(folder)
     student = replace(copy_of(pretrained), compute_dtype=torch.float16)
     run(student, config(out=str(tmp_path), steps=2, resume=True))
-    assert "made in another precision and going on in float16" in capsys.readouterr().err
+    assert "made in another precision and continued in float16" in capsys.readouterr().err
 
 
 # One run at a time

@@ -287,7 +287,7 @@ def test_ctrl_c_saves_and_the_resumed_run_equals_an_uninterrupted_one(monkeypatc
             signal.raise_signal(signal.SIGINT)
         return real(*arguments)
 
-    told = "go on with --resume --out .*run"
+    told = "continue with --resume --out .*run"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt, match=told):
         patch.setattr(supervised, "sft_loss", pressing)
         start(kind, tmp_path / "run")

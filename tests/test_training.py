@@ -492,7 +492,9 @@ def test_a_reward_that_fails_on_the_way_loses_no_step_and_the_run_goes_on(
         return reward
 
     student, settings = copy_of(pretrained), config(out=str(tmp_path / "run"), checkpoint_every=99)
-    with pytest.raises(RuntimeError, match=r"step 3: the reward of .* go on with --resume --out"):
+    with pytest.raises(
+        RuntimeError, match=r"step 3: the reward of .* continue with --resume --out"
+    ):
         train(student, problems(), settings, reward=failing(2 * 21 + 5))
     assert len(read_rows(tmp_path / "run" / "metrics.jsonl")) == 2
     train(copy_of(pretrained), problems(), replace(settings, resume=True), reward=even_reward)

@@ -1,10 +1,13 @@
-"""Digests of what a run is given: a name stays the same when what lies under it is changed."""
+"""Digests of a run's inputs: they detect changed contents under an unchanged name."""
 
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from ..problems import Problem
 from .files import MODEL_FILES, sha256
@@ -13,7 +16,7 @@ from .files import MODEL_FILES, sha256
 def digests_of_problems(
     problems: Sequence[Problem], *, strategies: bool, name: str = "problems"
 ) -> dict[str, str]:
-    """The digest of problems without their strategies and, if these are read, that of these."""
+    """The digest of the problems without strategies; with `strategies`, a second one of those."""
     found = {name: _digest(replace(problem, strategy="") for problem in problems)}
     if strategies:
         texts = (problem.strategy for problem in problems)
@@ -22,27 +25,37 @@ def digests_of_problems(
 
 
 def digests_of_student(sources: Sequence[str]) -> dict[str, str]:
-    """The digests of what a student was loaded from, a file each (`Student.sources`)."""
+    """The digest of each file that a student was loaded from (`Student.sources`)."""
     found = {}
     for whose, source in zip(("student's", "base's"), sources, strict=False):
         folder = Path(source)
         if folder.is_dir():
             files = [*folder.glob("*.safetensors"), *(folder / name for name in MODEL_FILES)]
             found |= {f"{whose} {file.name}": sha256(file) for file in files if file.is_file()}
-        else:  # a name on the Hub; the commit stands for all its files
+        else:  # a name on the Hub: the commit identifies all files
             found[f"{whose} commit"] = source.partition("@")[2]
     return found
 
 
 def changed_digests(before: dict[str, str], now: dict[str, str]) -> list[str]:
-    """The names of what was changed, is new, or is gone.
+    """The names of the inputs that were changed, added or removed.
 
-    A student that was made in memory has no files: it is not held against one that was loaded.
+    A student created in memory has no files, so it is not compared with a loaded one.
     """
     names = sorted(before | now)
     if not all(any(_is_students(name) for name in digests) for digests in (before, now)):
         names = [name for name in names if not _is_students(name)]
     return [name for name in names if before.get(name) != now.get(name)]
+
+
+def digest_of_weights(weights: dict[str, Tensor]) -> str:
+    """The SHA-256 of tensors with their names, types and shapes, in hexadecimal."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        tensor = weights[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+    return digest.hexdigest()
 
 
 def _is_students(name: str) -> bool:
@@ -52,7 +65,7 @@ def _is_students(name: str) -> bool:
 def _digest(problems: Iterable[Problem]) -> str:
     digest = hashlib.sha256()
     for problem in problems:
-        # Without empty fields: one that a later version adds changes nothing.
+        # Empty fields are left out, so a field added in a later version keeps old digests valid.
         given = {name: value for name, value in asdict(problem).items() if value}
         digest.update(json.dumps(given, sort_keys=True).encode() + b"\n")
     return digest.hexdigest()

@@ -546,7 +546,7 @@ def test_a_folder_that_holds_a_run_is_refused_and_resume_goes_on(run, refused, e
     assert run("train", "--steps", 4, *asked, "--out", "whole")[0] == 0
     assert run("train", "--steps", 2, *asked, "--out", "parts")[0] == 0
     again = ("train", "--steps", 4, *asked, "--out", "parts")
-    assert "parts already holds a run: go on with it (--resume)" in refused(*again)
+    assert "parts already holds a run: continue it (--resume)" in refused(*again)
     sentence = refused(*again, "--resume", "--seed", 1)
     assert "had other settings: seed (was 0)" in sentence
     status, _, err = run(*again, "--resume")
@@ -814,7 +814,7 @@ def test_a_run_is_not_gone_on_with_after_its_files_changed(run, even_student, da
         assert path.read_bytes() != kept
         status, _, sentence = run(*again)
         assert status == 2
-        assert "run began with something else under the same names (changed: " in sentence
+        assert "run started from different inputs under the same names (changed: " in sentence
         assert told in sentence and "another --out" in sentence
         path.write_bytes(kept)
     status, _, err = run(*again)
@@ -922,7 +922,7 @@ def test_a_cut_config_of_a_run_is_named(run, refused, even_student, data, word, 
         assert run(*asked)[0] == 0
     Path("run/config.json").write_text(cut, encoding="utf-8")
     sentence = refused(*asked, "--resume")
-    assert re.search(r"run/config.json is (empty|cut short or damaged): put back a copy", sentence)
+    assert re.search(r"run/config.json is (empty|cut short or damaged): restore a copy", sentence)
 
 
 def test_a_console_that_knows_few_characters_ends_no_command(even_student, data):
