@@ -85,13 +85,10 @@ class Config:
                 several = len(allowed) > 2
                 told = f"one of {', '.join(allowed)}" if several else " or ".join(allowed)
                 raise ValueError(f"{name} must be {told}, not {getattr(self, name)!r}")
-        at_least = dict.fromkeys(
-            ("micro_batch_tokens", "lora_rank", "evaluate_every", "threads"), 0
-        )
-        at_least |= dict.fromkeys(("alpha0", "alpha_max", "weight_decay", "fixed_alpha"), 0)
-        at_least |= dict.fromkeys(("hpt_gate", "sft_tokens_per_step", "early_stop"), 0)
-        at_least |= dict.fromkeys(("steps", "problems_per_step"), 1)
-        at_least |= dict.fromkeys(("max_new_tokens", "updates_per_batch", "checkpoint_every"), 1)
+        from_0 = "micro_batch_tokens lora_rank evaluate_every threads alpha0 alpha_max weight_decay"
+        from_0 += " fixed_alpha hpt_gate sft_tokens_per_step early_stop"
+        from_1 = "steps problems_per_step max_new_tokens updates_per_batch checkpoint_every"
+        at_least = dict.fromkeys(from_0.split(), 0) | dict.fromkeys(from_1.split(), 1)
         at_least |= {"autonomous_rollouts": 2, "guided_rollouts": int(self.method == "sgpo")}
         above_zero = ("temperature", "learning_rate", "max_grad_norm", "gamma", "delta")
         above_zero += ("right_reward",)  # 0 is the reward of a cut-off completion

@@ -221,8 +221,7 @@ def accumulate_gradient(
     Each micro-batch of `config.micro_batch_tokens` contributes its share of the mean, so the
     gradient equals that of one batch.
     """
-    metrics = {"grpo_loss": 0.0}
-    metrics |= {"distillation_loss": 0.0, "kl": 0.0, "masked_by_delta": 0.0}
+    metrics = {"grpo_loss": 0.0, "distillation_loss": 0.0, "kl": 0.0, "masked_by_delta": 0.0}
     if experience.autonomous is not None and config.autonomous_grpo:
         metrics["grpo_loss"] = _explore(student, experience, config, scale)
     if experience.targets is not None:
@@ -244,14 +243,10 @@ def _explore(student: Student, experience: Experience, config: Config, scale: Sc
     total = 0.0
     for rows, part in _learnt_rollouts(experience, config):
         logps = score(student, experience.autonomous_prompts, part, temperature=config.temperature)
-        old = experience.old_logps
-        loss = grpo_loss(
-            logps,
-            logps.detach() if old is None else old[rows, : logps.shape[1]],
-            experience.advantages[rows],
-            part.mask,
-            *clip,
-        ) * (len(rows) / count)  # equal group sizes: this is the mean over problems
+        moved = experience.old_logps is not None  # else the ratio is 1
+        old = experience.old_logps[rows, : logps.shape[1]] if moved else logps.detach()
+        loss = grpo_loss(logps, old, experience.advantages[rows], part.mask, *clip)
+        loss = loss * (len(rows) / count)  # equal group sizes: this is the mean over problems
         scale(loss).backward()
         total += loss.item()
     return total
@@ -259,23 +254,18 @@ def _explore(student: Student, experience: Experience, config: Config, scale: Sc
 
 def _distill(student: Student, experience: Experience, config: Config, scale: Scale) -> dict:
     """α · L_KD^clip on the targets õ⁺, or an ablation: reverse KL, or SFT (which has no δ)."""
+    guided, autonomous = experience.guided_prompts, experience.autonomous_prompts
     targets = experience.targets
     kl_tokens = targets.mask.sum()
     total, kl_sum, masked = 0.0, 0.0, 0.0
     # Guided prompts are the longer ones, so they determine what fits.
-    for rows in _micro_batches(experience.guided_prompts, targets, config.micro_batch_tokens):
+    for rows in _micro_batches(guided, targets, config.micro_batch_tokens):
         part = targets.select(rows)
         if config.sft_on_target:
-            logps = score(student, experience.autonomous_prompts, part)
+            logps = score(student, autonomous, part)
             losses = negative_log_likelihood(logps, part.mask)  # (B,)
         else:
-            kl = strategy_kl(
-                student,
-                experience.guided_prompts,
-                experience.autonomous_prompts,
-                part,
-                reverse=config.reverse_kl,
-            )  # (B, T)
+            kl = strategy_kl(student, guided, autonomous, part, reverse=config.reverse_kl)  # (B, T)
             losses = distillation_loss(kl, part.mask, config.delta)
             kl_sum += (kl.detach().sum() / kl_tokens).item()
             if config.delta is not None:
@@ -290,18 +280,17 @@ def _distill(student: Student, experience: Experience, config: Config, scale: Sc
 
 def _imitate(student: Student, experience: Experience, config: Config, scale: Scale) -> float:
     """Add the gradient on given solutions: -A · f(π) for LUFFY, else SFT's -log π."""
-    if experience.given is None:  # HPT: every group had enough correct rollouts
+    prompts, given = experience.autonomous_prompts, experience.given
+    if given is None:  # HPT: every group had enough correct rollouts
         return 0.0
     total, luffy = 0.0, experience.given_advantages is not None
     # In LUFFY a given solution is one member of its group.
     count = len(experience.problems) * (config.group_sizes()[0] + 1 if luffy else 1)
-    for rows in _micro_batches(
-        experience.autonomous_prompts, experience.given, config.micro_batch_tokens
-    ):
-        part = experience.given.select(rows)
+    for rows in _micro_batches(prompts, given, config.micro_batch_tokens):
+        part = given.select(rows)
         # LUFFY's π is the sampling policy; SFT trains the model at temperature 1.
         temperature = config.temperature if luffy else 1.0
-        logps = score(student, experience.autonomous_prompts, part, temperature=temperature)
+        logps = score(student, prompts, part, temperature=temperature)
         if luffy:
             losses = policy_shaping_loss(logps, experience.given_advantages[rows], part.mask)
         else:

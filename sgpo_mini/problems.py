@@ -64,9 +64,7 @@ def load_gsm8k(
         suffix = "_socratic" if config == "socratic" else ""
         file = Path(folder) / f"{split}{suffix}.jsonl"
         if not file.is_file():
-            raise ValueError(
-                f"{file} does not exist; set path= or SGPO_GSM8K_DIR to the folder of GSM8K's files"
-            )
+            raise ValueError(f"{file} does not exist; set path= or SGPO_GSM8K_DIR to its folder")
         records = records_of(file)
     else:
         records = hub_records(split, config)

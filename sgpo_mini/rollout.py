@@ -134,12 +134,8 @@ def rewards_of(rollouts: Rollouts, problems: Sequence[Problem], reward: Reward) 
 
     Raises RewardError, naming the problem, if a reward is not a finite number.
     """
-    rewards = [
-        0.0 if cut else reward_of(reward, text, problems[row])
-        for text, row, cut in zip(
-            rollouts.texts, rollouts.rows.tolist(), rollouts.truncated.tolist(), strict=True
-        )
-    ]
+    answers = zip(rollouts.texts, rollouts.rows.tolist(), rollouts.truncated.tolist(), strict=True)
+    rewards = [0.0 if cut else reward_of(reward, text, problems[row]) for text, row, cut in answers]
     return torch.tensor(rewards).view(len(problems), -1)
 
 
@@ -155,8 +151,7 @@ def score(
     distinct, places = rollouts.distinct()
 
     def compute(states: Tensor, tokens: Tensor) -> Tensor:
-        logits = student.head(states)  # (n, V)
-        return token_logps(tempered(logits, temperature), tokens)
+        return token_logps(tempered(student.head(states), temperature), tokens)  # (n,)
 
     with student.autocast():
         states = completion_states(student, prompts, distinct)  # (N, H)
