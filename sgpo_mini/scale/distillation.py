@@ -126,8 +126,6 @@ def add_kl_forward(model: PreTrainedModel) -> None:
         inside = completion_mask.bool()
         with torch.no_grad():
             guided = states(self, guided_ids, guided_mask, inside)
-        # torch 2.6 would go on with the weights that autocast has cast, and those get no gradient.
-        torch.clear_autocast_cache()
         # The caller's autocast context is still open: torch 2.6 would give the weights that this
         # pass has cast to the next one, without a gradient.
         torch.clear_autocast_cache()
