@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tokenizers import AddedToken
 from torch import Tensor
 from transformers import (
     AutoTokenizer,
@@ -17,7 +16,6 @@ from transformers import (
     PreTrainedTokenizerBase,
     Qwen2Config,
     Qwen2ForCausalLM,
-    Qwen2Tokenizer,
 )
 
 from .strategies import autonomous_prompt, guided_prompt
@@ -42,17 +40,12 @@ from .support.loading import (
     refuse_unservable,
     without_dropout,
 )
+from .support.word_tokenizer import word_tokenizer
 
 TINY_STUDENT = Path(__file__).parent / "mini_gsm" / "tiny_student"
 UNKNOWN_LIMIT = 0.02  # largest share of words that a student may not know
 
-_SPECIAL = ["<pad>", "<|end|>", "<|user|>", "<|assistant|>"]
-_PIECES = re.compile(r" ?[^\W\d_]+|\d+| [^\w\s] |#+ |[^\w\s]|\s")
 _WORDS = re.compile(r"\w+|[^\w\s]")
-_CHAT_TEMPLATE = (
-    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>"
-    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
 
 
 @dataclass
@@ -214,7 +207,7 @@ def new_student(texts: Iterable[str], layers: int = 4, width: int = 128, seed: i
     """
     if width < 32 or width % 32:
         raise ValueError(f"width must be a multiple of 32, not {width}")
-    tokenizer = _word_tokenizer([*texts, guided_prompt("", "")[0]["content"]])
+    tokenizer = word_tokenizer([*texts, guided_prompt("", "")[0]["content"]])
     config = Qwen2Config(
         vocab_size=len(tokenizer),
         hidden_size=width,
@@ -278,32 +271,6 @@ def refuse_unknown_words(student: Student, texts: Iterable[str]) -> None:
             "words of its texts (the tiny one: mini-GSM). Give a real model (--student NAME or "
             "FOLDER), or build a student from your texts (new_student)"
         )
-
-
-def _word_tokenizer(texts: Iterable[str]) -> Qwen2Tokenizer:
-    """One token per word with its leading space, per number and per operator.
-
-    transformers 5 loads the tokenizer of any Qwen2 folder as a Qwen2Tokenizer, which splits numbers
-    into digits. So we make the words added tokens: these are matched first, the longest one from
-    the left, and decode to themselves.
-    """
-    pieces = {piece for text in texts for piece in _PIECES.findall(text)} - {" "}
-    ordered = sorted(pieces, key=lambda p: (p.isdigit(), int(p) if p.isdigit() else 0, p))
-    blank = "\u0120"  # how byte-level BPE writes " "
-    vocabulary = {word: index for index, word in enumerate([*_SPECIAL, blank, *ordered])}
-    tokenizer = Qwen2Tokenizer(
-        vocab=vocabulary,
-        merges=[],
-        pad_token="<pad>",
-        unk_token="<pad>",  # never used: unknown text produces no token
-        eos_token="<|end|>",
-        extra_special_tokens=["<|user|>", "<|assistant|>"],
-        chat_template=_CHAT_TEMPLATE,
-    )
-    tokenizer.add_tokens(
-        [AddedToken(word, normalized=False, single_word=word.isdigit()) for word in ordered]
-    )
-    return tokenizer
 
 
 def _student_of(

@@ -214,9 +214,9 @@ def test_with_the_threshold_set_it_is_not_told(student, told):
 
 def test_what_it_means_depends_on_the_method(told):
     after(5, [0.5, 0.0], method="grpo")
-    assert "so p_auto stays 0: a reward" in told()[0]
+    assert "so p_auto stays 0: a completion" in told()[0]
     after(5, [0.5, 0.0], method="hpt")
-    assert "so HPT imitates the given solution of every problem: a reward" in told()[0]
+    assert "so HPT imitates the given solution of every problem: a completion" in told()[0]
     after(5, [0.0, 0.0])  # no rewards: that is no question of what is right
     after(5, [0.5, 1.0])
     assert told() == []

@@ -183,7 +183,7 @@ def test_refused_in_one_sentence(refused, story_student, arguments, told):
     [
         ("", "bad.jsonl is empty"),
         ('{"question": "1 + 1?", "answer": "2"}\n{"question": ', "line 2 is not a JSON object"),
-        ('{"question": "1 + 1?"}', "no field 'answer' (it has question); add it, or name the"),
+        ('{"question": "1 + 1?"}', "no field 'answer' (it has question); add it, or give the"),
         ('{"question": "1 + 1?", "answer": "two"}', "line 1: the answer 'two' can't be used"),
     ],
 )
@@ -218,7 +218,7 @@ def test_every_command_names_the_columns_that_a_file_has(refused, even_student, 
         ("strategies", "--measure", even_student),
         ("strategies", "--source", "solution", "--out", "s.jsonl"),
     ):
-        told = "my.csv has no field 'tusk' (it has id, task, goal, solution); add it, or name"
+        told = "my.csv has no field 'tusk' (it has id, task, goal, solution); add it, or give the column's name"
         assert told in refused(*words, *asked)
 
 
