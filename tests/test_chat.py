@@ -225,8 +225,8 @@ def test_settings_of_the_template_reach_both_prompts_and_are_saved(tmp_path):
         (None, {"enable_thinking": False}, "no chat template"),
         (LLAMA_3, {"date_string": "tomorrow"}, "date_string must be a date such as '26 Jul 2024'"),
         (LLAMA_3, {"date_string": 3}, "date_string must be a date such as '26 Jul 2024'"),
-        (LLAMA_3, {"date_string": {"2024"}}, "must be what JSON can hold"),
-        ("{{ share }}" + CHATML, {"share": float("nan")}, "must be what JSON can hold"),
+        (LLAMA_3, {"date_string": {"2024"}}, "JSON"),
+        ("{{ share }}" + CHATML, {"share": float("nan")}, "JSON"),
         (CHATML, ["enable_thinking"], "must be a dict"),
     ],
 )
