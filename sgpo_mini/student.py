@@ -180,10 +180,13 @@ def load_student(
         own_memory(student.model)
         with student.autocast():
             student.plain_head = head_is_plain(model, student.stop_ids[0])
-            refuse_unservable(model, student.hidden_states, student.pad_id)
+        # Without autocast where the weights are float32: there is less rounding to allow for.
+        half = any(parameter.dtype != torch.float32 for parameter in model.parameters())
+        with torch.autocast(student.device.type, dtype, enabled=half):
+            refuse_unservable(model, student.hidden_states, student.pad_id, half)
             if gradient_checkpointing:
                 student.gradient_checkpointing = True
-                checkpoint_gradients(student.model, student.hidden_states)
+                checkpoint_gradients(student.model, student.hidden_states, half)
     except Exception as error:
         kind = type(model).__name__
         raise ValueError(

@@ -113,6 +113,20 @@ def test_an_architecture_that_is_served_decodes_as_generate_does(tmp_path, name)
         torch.testing.assert_close(logps[i, : len(completion)], exact, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("lora_rank", [0, 2])
+@pytest.mark.parametrize("name", [*SERVED, "Bart", "Roberta", "Jamba"])
+def test_half_precision_changes_nothing_in_what_is_served(tmp_path, monkeypatch, name, lora_rank):
+    """As on a GPU: autocast for float32 weights, or a base held in bfloat16 under adapters."""
+    monkeypatch.setattr("sgpo_mini.student.compute_dtype", lambda device: torch.bfloat16)
+    made(name, **(SERVED | REFUSED)[name]).save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    if name in REFUSED:
+        refusal(tmp_path, lora_rank=lora_rank)
+        return
+    student = load_student(tmp_path, device="cpu", lora_rank=lora_rank, gradient_checkpointing=True)
+    assert student.compute_dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize("name", ["Llama4Text", "Phimoe"])
 def test_adapters_leave_out_a_router_that_is_a_linear_layer_by_its_class_alone(tmp_path, name):
     model = made(name, **(SERVED | DROPOUTS)[name])

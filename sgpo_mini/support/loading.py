@@ -149,7 +149,7 @@ def without_dropout(model: PreTrainedModel) -> None:
 
 @torch.no_grad()
 def checkpoint_gradients(
-    model: PreTrainedModel, compute: Callable[..., tuple[Tensor, object]]
+    model: PreTrainedModel, compute: Callable[..., tuple[Tensor, object]], half: bool
 ) -> None:
     """Enable gradient checkpointing; ValueError if training mode changes the hidden states."""
     model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -159,7 +159,7 @@ def checkpoint_gradients(
     with torch.random.fork_rng(devices=[]):
         states = compute(input_ids=ids, use_cache=False)[0]
     model.eval()
-    if not _close(states, alone):
+    if not _close(states, alone, half):
         raise ValueError(
             "gradient checkpointing needs training mode, which changes its hidden states"
         )
@@ -190,11 +190,15 @@ def head_is_plain(model: PreTrainedModel, stop_id: int) -> bool:
 
 @torch.no_grad()
 def refuse_unservable(
-    model: PreTrainedModel, compute: Callable[..., tuple[Tensor, object]], pad_id: int
+    model: PreTrainedModel,
+    compute: Callable[..., tuple[Tensor, object]],
+    pad_id: int,
+    half: bool,
 ) -> None:
     """Raise ValueError unless a padded prompt on a repeated cache gives the same states as alone.
 
-    Rollouts are sampled and scored this way. `compute` is the student's `hidden_states`.
+    Rollouts are sampled and scored this way. `compute` is the student's `hidden_states`, and `half`
+    says whether it computes in half precision.
     State-space and hybrid models fail, because their cache holds more than keys and values; so do
     models that count padding in their positions.
     """
@@ -213,7 +217,7 @@ def refuse_unservable(
         alone = compute(input_ids=ids, use_cache=False)[0][0, -1]
         if not alone.isfinite().all():
             raise ValueError("its weights give hidden states that are not finite")
-        if not _close(state, alone):
+        if not _close(state, alone, half):
             raise ValueError("padding a prompt and reading it in parts changes its hidden states")
 
 
@@ -250,10 +254,10 @@ def _states_on_a_cache(model, compute, tokens: list[int], pad_id: int) -> Tensor
     return states[:, -1]
 
 
-def _close(states: Tensor, expected: Tensor) -> bool:
-    """Whether two results differ only by rounding."""
-    tolerance = 1e-3 if states.dtype == torch.float32 else 0.1
-    return bool((states - expected).abs().max() <= tolerance * expected.abs().max())
+def _close(states: Tensor, expected: Tensor, half: bool) -> bool:
+    """Whether two results differ only by rounding; in half precision it may change an expert."""
+    states, expected = states.float(), expected.float()
+    return bool((states - expected).norm() <= (0.25 if half else 5e-3) * expected.norm())
 
 
 def reason_of(error: Exception) -> str:
