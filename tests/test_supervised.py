@@ -384,7 +384,7 @@ def test_a_step_that_is_not_finite_is_left_out_counted_and_told(
     assert {row["step"] for row in rows if row["loss"] is None} == (
         set() if bad == "gradient" else {3, 12, 13}
     )
-    told = [line for line in capsys.readouterr().err.split("\n") if "is left out" in line]
+    told = [line for line in capsys.readouterr().err.split("\n") if "is skipped" in line]
     assert [re.search(r"step (\d+) is", line)[1] for line in told] == ["3", "12"]
 
 
