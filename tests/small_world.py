@@ -84,7 +84,8 @@ def pretrained_student() -> Student:
 
 
 def copy_of(student: Student) -> Student:
-    return replace(student, model=copy.deepcopy(student.model))
+    model, tokenizer = copy.deepcopy(student.model), copy.deepcopy(student.tokenizer)
+    return replace(student, model=model, tokenizer=tokenizer)
 
 
 def weights_of(student: Student) -> dict[str, torch.Tensor]:

@@ -91,7 +91,10 @@ def test_the_command_line_refuses_what_makes_no_sense(capsys, tmp_path):
     file = tmp_path / "x.jsonl"
     file.write_text('{"question": "?", "answer": "1"}\n', encoding="utf-8")
     for words, told in (
-        (["train", "--data", "aime24", "--out", str(tmp_path / "run")], "is a benchmark, for evaluation only"),
+        (
+            ["train", "--data", "aime24", "--out", str(tmp_path / "run")],
+            "is a benchmark, for evaluation only",
+        ),
         (["evaluate", "--data", "aime24", "--split", "test"], "has no splits"),
         (["evaluate", "--data", "mini-gsm", "--latex"], "--latex is only for a FILE"),
         (

@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 import torch
 from random_qwen import END_OF_TEXT, END_OF_TURN, random_qwen
-from small_world import config, pretrained_student, problems
+from small_world import config, copy_of, pretrained_student, problems
 from tokenizers import AddedToken
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
@@ -225,8 +225,8 @@ def test_settings_of_the_template_reach_both_prompts_and_are_saved(tmp_path):
         (None, {"enable_thinking": False}, "no chat template"),
         (LLAMA_3, {"date_string": "tomorrow"}, "date_string must be a date such as '26 Jul 2024'"),
         (LLAMA_3, {"date_string": 3}, "date_string must be a date such as '26 Jul 2024'"),
-        (LLAMA_3, {"date_string": {"2024"}}, "JSON"),
-        ("{{ share }}" + CHATML, {"share": float("nan")}, "JSON"),
+        (LLAMA_3, {"date_string": {"2024"}}, "must be valid as JSON"),
+        ("{{ share }}" + CHATML, {"share": float("nan")}, "must be valid as JSON"),
         (CHATML, ["enable_thinking"], "must be a dict"),
     ],
 )
@@ -328,7 +328,7 @@ def test_another_date_may_be_given_and_stays(tmp_path):
 
 
 def test_a_run_repeats_tomorrow_and_keeps_its_date(tmp_path, set_clock):
-    student = pretrained_student()
+    student = copy_of(pretrained_student())
     student.tokenizer.chat_template = "{{ strftime_now('%d') }}" + student.tokenizer.chat_template
     save_student(student, tmp_path / "base")
     for day in (3, 4):

@@ -195,7 +195,7 @@ def test_pass_at_1_is_avg_at_k():
 
 @pytest.mark.parametrize("k", [0, -1, 3])
 def test_pass_at_k_needs_k_samples_of_every_problem(k):
-    with pytest.raises(ValueError, match="there are 2"):
+    with pytest.raises(ValueError, match="samples per problem, not 2"):
         pass_at_k([[True, False, True], [True, False]], k)
 
 

@@ -144,7 +144,7 @@ def test_an_architecture_that_rollouts_can_not_serve_is_refused_on_load(tmp_path
     TOKENIZER.save_pretrained(tmp_path)
     sentence = refusal(tmp_path)
     assert f"({name}" in sentence and "can't be used as a student" in sentence
-    assert "keys and values" in sentence or "padding" in sentence
+    assert "keys and values" in sentence or "padding a prompt" in sentence
 
 
 def test_a_model_that_sees_what_comes_after_is_refused(tmp_path):
