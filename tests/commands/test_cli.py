@@ -218,7 +218,7 @@ def test_every_command_names_the_columns_that_a_file_has(refused, even_student, 
         ("strategies", "--measure", even_student),
         ("strategies", "--source", "solution", "--out", "s.jsonl"),
     ):
-        told = "my.csv has no field 'tusk' (it has id, task, goal, solution); add it, or give the column's name"
+        told = "my.csv has no field 'tusk' (it has id, task, goal, solution); add it, or give"
         assert told in refused(*words, *asked)
 
 
