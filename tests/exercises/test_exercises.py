@@ -464,7 +464,7 @@ WRONG = {
         "another operation": (strategy_of(MULTIPLY, "Add the gift", DIVIDE), "multiply, add"),
         "says nothing": (strategy_of("Think it over", "Check the result"), "begin a step"),
         "no steps": (lambda question: "Problem type: x\nApproach: y", "has no steps"),
-        "plain text": (lambda question: MULTIPLY, "no part of a strategy"),
+        "plain text": (lambda question: MULTIPLY, "not part of a strategy"),
         "a number": (lambda question: 7, "not text"),
     },
     "check_wrong_strategies": {
