@@ -138,6 +138,13 @@ def test_adapters_leave_out_a_router_that_is_a_linear_layer_by_its_class_alone(t
     assert all(p.grad is not None for p in student.model.parameters() if p.requires_grad)
 
 
+def test_adapters_are_put_on_linear_layers_of_a_class_of_their_own(tmp_path):
+    """All linear layers of Falcon are."""
+    student = loaded(made("Falcon", num_kv_heads=2), tmp_path, lora_rank=2)
+    trained = {n.split(".lora_")[0] for n, p in student.model.named_parameters() if p.requires_grad}
+    assert len(trained) == 2 * 4
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_an_architecture_that_rollouts_can_not_serve_is_refused_on_load(tmp_path, name):
     made(name, **REFUSED[name]).save_pretrained(tmp_path)

@@ -112,9 +112,10 @@ def add_lora(model: PreTrainedModel, rank: int) -> PreTrainedModel:
     from peft import LoraConfig, get_peft_model
 
     # The routers of Llama 4 and Phi-3.5-MoE are linear layers that return more than the product.
-    linear = torch.nn.Linear
     routers = [
-        n for n, m in model.named_modules() if isinstance(m, linear) and type(m) is not linear
+        name
+        for name, layer in model.named_modules()
+        if isinstance(layer, torch.nn.Linear) and not _gives_one_tensor(layer)
     ]
     settings = LoraConfig(
         r=rank,
@@ -127,6 +128,13 @@ def add_lora(model: PreTrainedModel, rank: int) -> PreTrainedModel:
         # Adapters start at random; a fixed seed makes equal runs start alike.
         torch.default_generator.manual_seed(0)
         return get_peft_model(model, settings)  # the adapters are float32, whatever the base is
+
+
+@torch.no_grad()
+def _gives_one_tensor(layer: torch.nn.Linear) -> bool:
+    if type(layer) is torch.nn.Linear:
+        return True
+    return isinstance(layer(layer.weight.new_zeros(1, layer.in_features)), Tensor)
 
 
 def without_dropout(model: PreTrainedModel) -> None:
