@@ -231,6 +231,7 @@ STEPS = 20  # more than the 8 batches that are sorted together
 
 
 def shortened(monkeypatch):
+    pretrained_student()  # cached, so it must be made before anything is patched
     monkeypatch.setattr(supervised, "CHECKPOINT_EVERY", 3)
 
 
