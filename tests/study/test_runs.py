@@ -239,7 +239,7 @@ def test_one_comparison_at_a_time_in_a_folder(copied, configs):
             said.append(str(error))
 
     compare(configs, (0, 1), copied, SPLITS, when_done=second)
-    assert len(said) == 5 and all("another run" in told and "at work" in told for told in said)
+    assert len(said) == 5 and all("another run" in told and "is using" in told for told in said)
     assert not (copied / "compare.lock").exists()
 
 
