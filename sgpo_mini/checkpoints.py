@@ -59,12 +59,14 @@ class RunFolder:
         resume: bool,
         digests: dict[str, str] | None = None,
         may_differ: Collection[str] = (),
+        defaults: dict | None = None,
     ) -> Iterator["RunFolder | None"]:
         """Lock and yield the folder of a new run or of the run to resume; None without `out`.
 
         Raises ValueError if `out` already holds a run or another process uses it. When resuming,
         raises ValueError if there is no run, its settings (thread count included) or `digests`
-        differ, or it has already done more steps than `steps`.
+        differ, or it has already done more steps than `steps`. A setting that is newer than the
+        run had its value in `defaults`.
         """
         if not out:
             if resume:
@@ -80,7 +82,7 @@ class RunFolder:
         settings = settings | {"threads": torch.get_num_threads(), DIGESTS: digests or {}}
         with locked(folder.path / LOCK, out):
             if resume:
-                folder._check_same(settings, may_differ)
+                folder._check_same(settings, may_differ, defaults or {})
             elif path.exists():
                 raise ValueError(
                     f"{out} already holds a run: continue it (--resume) or give another --out"
@@ -88,16 +90,19 @@ class RunFolder:
             write_whole(path, json.dumps(settings, indent=1) + "\n")
             yield folder
 
-    def _check_same(self, settings: dict, may_differ: Collection[str]) -> None:
+    def _check_same(self, settings: dict, may_differ: Collection[str], defaults: dict) -> None:
         mend = "restore a copy of it, or start the run again with another --out"
         saved = read_json(self.path / "config.json", mend)
+        before = dict.fromkeys(settings) | defaults | saved
         other = sorted(
             name
-            for name in (saved.keys() | settings.keys()) - {*may_differ, DIGESTS}
-            if saved.get(name) != settings.get(name)
+            for name in before.keys() - {*may_differ, DIGESTS}
+            if before[name] != settings.get(name)
+            # a setting that the run or this version does not have is off there
+            and (before[name] or settings.get(name) or saved.keys() & settings.keys() >= {name})
         )
         if other:
-            told = ", ".join(f"{name} (was {saved.get(name)!r})" for name in other)
+            told = ", ".join(f"{name} (was {before[name]!r})" for name in other)
             raise ValueError(f"the run in {self.path} had other settings: {told}")
         if DIGESTS not in saved:
             print(

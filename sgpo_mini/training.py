@@ -78,8 +78,10 @@ def train(
     settings = asdict(config)
     del settings["resume"]
     settings["chat_template_kwargs"] = student.chat_template_kwargs or None
-    may_differ = ("steps", "out")
-    with RunFolder.open(config.out, settings, config.resume, digests, may_differ) as folder:
+    may_differ, defaults = ("steps", "out"), asdict(Config())
+    with RunFolder.open(
+        config.out, settings, config.resume, digests, may_differ, defaults
+    ) as folder:
         return _train(student, problems, size, config, reward, validation, folder)
 
 

@@ -39,6 +39,32 @@ def tokenizer_dir() -> Path:
     return _folder("SGPO_TOKENIZER_DIR")
 
 
+@pytest.fixture(scope="session")
+def pretrained():
+    """The student of `small_world`, shared by the session: train a copy."""
+    from small_world import pretrained_student  # imports the package: after the environment is set
+
+    return pretrained_student()
+
+
+@pytest.fixture
+def student(pretrained):
+    """A copy of `pretrained`, to be trained."""
+    from small_world import copy_of
+
+    return copy_of(pretrained)
+
+
+@pytest.fixture(scope="session")
+def saved_student(pretrained, tmp_path_factory) -> Path:
+    """The folder of `pretrained`: what LoRA and gradient checkpointing are loaded from."""
+    from sgpo_mini.student import save_student
+
+    folder = tmp_path_factory.mktemp("student")
+    save_student(pretrained, folder)
+    return folder
+
+
 @pytest.fixture
 def run(capsys):
     """Call the command line: (exit status, standard output, standard error without bars)."""

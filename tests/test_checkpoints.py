@@ -18,7 +18,6 @@ from small_world import (
     config,
     copy_of,
     even_reward,
-    pretrained_student,
     problems,
     same_weights,
     weights_of,
@@ -31,23 +30,6 @@ from sgpo_mini.support.files import write_checksums
 from sgpo_mini.training import Config, train
 
 torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def pretrained():
-    return pretrained_student()
-
-
-@pytest.fixture(scope="module")
-def saved_student(pretrained, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("student")
-    save_student(pretrained, folder)
-    return folder
-
-
-@pytest.fixture
-def student(pretrained):
-    return copy_of(pretrained)
 
 
 def run(student, settings: Config, **given):
@@ -441,6 +423,39 @@ def test_resuming_with_other_settings_is_refused_and_they_are_named(
     student, tmp_path, changes, told
 ):
     run(student, config(out=str(tmp_path), steps=1))
+    with pytest.raises(ValueError, match=told):
+        run(student, config(out=str(tmp_path), resume=True, **changes))
+
+
+def from_an_earlier_version(out, **had):
+    """Make the run one of a version without two of today's settings, and with others."""
+    settings = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    del settings["question_column"], settings["right_reward"]
+    (out / "config.json").write_text(json.dumps(settings | had), encoding="utf-8")
+
+
+def test_a_run_of_an_earlier_version_resumes_when_what_it_lacks_is_at_its_default(
+    student, tmp_path
+):
+    run(student, config(out=str(tmp_path), steps=1))
+    from_an_earlier_version(tmp_path, wrong_strategies=False)
+    run(student, config(out=str(tmp_path), steps=2, resume=True))
+    assert len((tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("had", "changes", "told"),
+    [
+        ({}, {"right_reward": 0.5}, r"other settings: right_reward \(was 1.0\)$"),
+        ({"wrong_strategies": True}, {}, r"other settings: wrong_strategies \(was True\)$"),
+    ],
+    ids=["new", "gone"],
+)
+def test_a_setting_that_an_earlier_version_had_otherwise_is_refused(
+    student, tmp_path, had, changes, told
+):
+    run(student, config(out=str(tmp_path), steps=1))
+    from_an_earlier_version(tmp_path, **had)
     with pytest.raises(ValueError, match=told):
         run(student, config(out=str(tmp_path), resume=True, **changes))
 

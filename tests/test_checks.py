@@ -34,6 +34,7 @@ from transformers import (
     MistralConfig,
     MptConfig,
     OPTConfig,
+    Phi3Config,
     Qwen2Config,
 )
 
@@ -100,7 +101,15 @@ def rotary(kind: str, **more) -> dict:
         ),
         (
             LlamaConfig(max_position_embeddings=100, rope_parameters=rotary("dynamic", factor=2.0)),
-            200,
+            100,
+        ),
+        (
+            Phi3Config(
+                max_position_embeddings=131072,
+                original_max_position_embeddings=4096,
+                rope_parameters=rotary("longrope", long_factor=[1.0] * 48, short_factor=[1.0] * 48),
+            ),
+            4096,
         ),
         (
             Qwen2Config(

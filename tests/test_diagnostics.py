@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_world import config, copy_of, even_reward, pretrained_student, problems
+from small_world import config, even_reward, problems
 
 from sgpo_mini.evaluation import evaluate
 from sgpo_mini.strategy_sources.measure import measure_strategies
@@ -13,11 +13,6 @@ from sgpo_mini.support.diagnostics import Diagnostics
 from sgpo_mini.training import train
 
 torch.set_num_threads(1)
-
-
-@pytest.fixture
-def student():
-    return copy_of(pretrained_student())
 
 
 @pytest.fixture

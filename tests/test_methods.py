@@ -24,11 +24,6 @@ from sgpo_mini.training import solutions_per_step, train
 torch.set_num_threads(1)
 
 
-@pytest.fixture
-def student():
-    return copy_of(pretrained_student())
-
-
 def given(count: int = 4):
     return [replace(p, expert_solution="#### 2") for p in problems(count)]
 

@@ -30,11 +30,6 @@ from sgpo_mini.supervised import pretrain, sft_loss, warm_up
 torch.set_num_threads(1)
 
 
-@pytest.fixture
-def student():
-    return copy_of(pretrained_student())
-
-
 def examples_of(student, given):
     return [
         (student.prompt_ids(p.question, p.strategy), student.completion_ids(p.solution))

@@ -11,7 +11,6 @@ from small_world import (
     config,
     copy_of,
     even_reward,
-    pretrained_student,
     problem,
     problems,
     same_weights,
@@ -23,28 +22,10 @@ from sgpo_mini import methods, training
 from sgpo_mini.checkpoints import read_rows
 from sgpo_mini.evaluation import evaluate
 from sgpo_mini.rollout import rewards_of
-from sgpo_mini.student import load_student, save_student
+from sgpo_mini.student import load_student
 from sgpo_mini.training import Config, accumulate_gradient, batch_of_step, collect, train
 
 torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def pretrained():
-    return pretrained_student()
-
-
-@pytest.fixture
-def student(pretrained):
-    return copy_of(pretrained)
-
-
-@pytest.fixture(scope="module")
-def saved_student(pretrained, tmp_path_factory):
-    """The folder of a saved student: what LoRA and gradient checkpointing are loaded from."""
-    folder = tmp_path_factory.mktemp("student")
-    save_student(pretrained, folder)
-    return folder
 
 
 @pytest.fixture

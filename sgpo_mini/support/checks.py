@@ -27,7 +27,9 @@ def context_window(student: Student) -> int | None:
     """The model's limit for prompt plus completion, in tokens; None if it names no limit.
 
     A sliding window is not a limit. Scaled rotary positions reach further than
-    `max_position_embeddings`; if a model names both, we take the longer one.
+    `max_position_embeddings`; if a model names both, we take the longer one. But where the scale
+    changes with the longest sequence of a batch ("dynamic", "longrope"), a token would be scored
+    with other positions than it was sampled with: there the limit is where that begins.
     """
     config = student.causal_model.config.get_text_config(decoder=True)
     window = getattr(config, "max_position_embeddings", None)
@@ -36,9 +38,12 @@ def context_window(student: Student) -> int | None:
     rotary = getattr(config, "rope_parameters", None) or {}
     longest = window
     for kind in [kind for kind in rotary.values() if isinstance(kind, dict)] or [rotary]:
-        if kind.get("rope_type") in ("linear", "dynamic", "yarn"):
-            original = kind.get("original_max_position_embeddings") or window
+        original = kind.get("original_max_position_embeddings")
+        original = original or getattr(config, "original_max_position_embeddings", None) or window
+        if kind.get("rope_type") in ("linear", "yarn"):
             longest = max(longest, int(original * (kind.get("factor") or 1)))
+        elif kind.get("rope_type") in ("dynamic", "longrope"):
+            return original
     return longest
 
 
