@@ -35,6 +35,7 @@ from .support.files import (
     write_folder,
     write_whole,
 )
+from .support.weights import computed_in, owned, put_weights, trainable
 
 CHECKPOINTS_KEPT = 2
 LOCK = "run.lock"
@@ -154,12 +155,12 @@ class RunFolder:
         folder = self.path / "checkpoints"
         final = folder / f"step-{step:06d}"
         weights, moments = {}, {}
-        for name, parameter in _trainable(student):
+        for name, parameter in trainable(student):
             weights[name] = parameter.detach().contiguous()
             for key, value in optimizer.state[parameter].items():
                 moments[f"{key} {name}"] = value.contiguous()
         state = {"step": step, **state, "scaler": scaler.state_dict()}
-        state["computed_in"] = _computed_in(student)
+        state["computed_in"] = computed_in(student)
 
         def write(temporary: Path) -> None:
             save_file(weights, temporary / "weights.safetensors")
@@ -206,7 +207,7 @@ class RunFolder:
         for folder in self.checkpoints():
             if _step_of(folder) == step and not damaged_files(folder):
                 print(f"{path} is damaged: using {folder} instead", file=sys.stderr)
-                return _owned(load_file(folder / "weights.safetensors", str(student.device)))
+                return owned(load_file(folder / "weights.safetensors", str(student.device)))
         raise ValueError(
             f"{path} is missing or damaged, and no checkpoint has the weights of step {step}: "
             "restore a copy, or start the run again with another --out"
@@ -231,7 +232,7 @@ class RunFolder:
             weights = load_file(folder / "weights.safetensors", device=str(student.device))
             moments = load_file(folder / "optimizer.safetensors", device=str(student.device))
             state = json.loads((folder / "state.json").read_bytes())
-            own = _trainable(student)
+            own = trainable(student)
             if {n: w.shape for n, w in weights.items()} != {n: p.shape for n, p in own}:
                 raise ValueError(
                     f"{folder} holds the weights of another student: load the same one"
@@ -242,7 +243,7 @@ class RunFolder:
             if (scales := state.pop("scaler")) and scaler.is_enabled():
                 scaler.load_state_dict(scales)
             said = f"resuming from {folder}"
-            now = _computed_in(student)
+            now = computed_in(student)
             before = state.pop("computed_in", "")  # older versions didn't store it
             fresh = scaler.is_enabled() and not scales
             if fresh or scales and not scaler.is_enabled() or before not in ("", now):
@@ -267,18 +268,6 @@ def save_with_checksums(student: Student, folder: str | Path) -> None:
         write_folder(Path(folder), write)
 
 
-def weights_of(student: Student) -> dict[str, Tensor]:
-    """A copy of the trainable weights."""
-    return {name: parameter.detach().clone() for name, parameter in _trainable(student)}
-
-
-@torch.no_grad()
-def put_weights(student: Student, weights: dict[str, Tensor]) -> None:
-    """Copy weights into the student; an empty dict changes nothing."""
-    for name, parameter in _trainable(student) if weights else ():
-        parameter.copy_(weights[name])
-
-
 def _moments_of(name: str, moments: dict[str, Tensor]) -> dict[str, Tensor]:
     found = {}
     for key in moments:
@@ -286,16 +275,7 @@ def _moments_of(name: str, moments: dict[str, Tensor]) -> dict[str, Tensor]:
         if owner == name:
             # Adam keeps its step count in a tensor on the CPU.
             found[moment] = moments[key].cpu() if moment == "step" else moments[key]
-    return _owned(found)
-
-
-def _owned(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Copies outside the file's memory map: Windows can't delete a file that is mapped."""
-    return {name: t.clone() if t.device.type == "cpu" else t for name, t in tensors.items()}
-
-
-def _trainable(student: Student) -> list[tuple[str, torch.nn.Parameter]]:
-    return [(n, p) for n, p in student.model.named_parameters() if p.requires_grad]
+    return owned(found)
 
 
 def _step_of(checkpoint: Path) -> int:
@@ -304,18 +284,14 @@ def _step_of(checkpoint: Path) -> int:
     return int(name[1]) if name else 0
 
 
-def _computed_in(student: Student) -> str:
-    return f"{str(student.compute_dtype).removeprefix('torch.')} on {student.device.type}"
-
-
 def _read_best(path: Path, student: Student) -> dict[str, Tensor] | None:
     """The weights that `save_best` wrote; None if the file is missing or damaged."""
     try:
-        weights = _owned(load_file(path, device=str(student.device)))
+        weights = owned(load_file(path, device=str(student.device)))
         with safe_open(path, framework="pt") as file:
             known = (file.metadata() or {}).get("sha256")  # older versions wrote none
     except (OSError, SafetensorError):
         return None
-    shapes = {name: weight.shape for name, weight in _trainable(student)}
+    shapes = {name: weight.shape for name, weight in trainable(student)}
     fits = {name: weight.shape for name, weight in weights.items()} == shapes
     return weights if fits and known in (None, digest_of_weights(weights)) else None

@@ -12,7 +12,7 @@ from dataclasses import asdict
 import torch
 from tqdm import tqdm
 
-from .checkpoints import RunFolder, put_weights, weights_of
+from .checkpoints import RunFolder
 from .config import IMITATING, METHODS, Config
 from .evaluation import evaluate
 from .methods import Experience, accumulate_gradient, collect
@@ -32,6 +32,7 @@ from .support.steps import (
     take_step,
     timings_of,
 )
+from .support.weights import put_weights, weights_of
 
 __all__ = ["METHODS", "Config", "pretrain", "train", "warm_up"]
 

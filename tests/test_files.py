@@ -14,7 +14,7 @@ import pytest
 import torch
 from small_world import config, copy_of, even_reward, pretrained_student, problems
 
-from sgpo_mini.checkpoints import RunFolder, weights_of
+from sgpo_mini.checkpoints import RunFolder
 from sgpo_mini.strategies import Strategy, save_strategies
 from sgpo_mini.student import load_student, save_student
 from sgpo_mini.support import files
@@ -26,6 +26,7 @@ from sgpo_mini.support.files import (
     write_checksums,
     write_whole,
 )
+from sgpo_mini.support.weights import weights_of
 from sgpo_mini.training import train
 
 ROOT = Path(__file__).resolve().parents[1]

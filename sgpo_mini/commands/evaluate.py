@@ -97,7 +97,7 @@ def _print_accuracy(name: str, evaluation, how: str) -> None:
     The "sure and wrong" families have lines of their own.
     """
     from ..evaluation import confidence_interval, pass_at_k
-    from ..study.runs import SURE_AND_WRONG, mean
+    from ..study.evaluations import SURE_AND_WRONG, mean
 
     families = evaluation.by_family()
     rows = list(zip(evaluation.problems, evaluation.correct, strict=True))

@@ -12,7 +12,7 @@ def train_command(options: argparse.Namespace) -> None:
     """Train a student as the options say, and save the run in --out."""
     from ..benchmarks import BENCHMARKS
     from ..mini_gsm.pretraining import settings_for
-    from ..study.runs import validation_problems
+    from ..study.evaluations import validation_problems
     from ..training import train
 
     names = {field.name for field in fields(Config)}

@@ -16,9 +16,9 @@ from ..mini_gsm.strategy_use import (
     plan_confusion,
 )
 from ..plots import comparison as comparison_plots
+from .evaluations import SURE_AND_WRONG
 from .packed_runs import PackedRun
 from .rows import BASELINE, ROWS
-from .runs import SURE_AND_WRONG
 from .tables import accuracy_curve, family_means
 
 _BAND = "band: 95 % t interval over seeds, up to the last step that all seeds reached"

@@ -15,15 +15,9 @@ from ..mini_gsm.world import make_problems
 from ..rollout import sample, strategy_kl
 from ..student import Student, load_student
 from ..support.files import write_whole
+from .evaluations import SURE_AND_WRONG, base_difficulty, hard_families, read_answers
 from .rows import on_mini_gsm
-from .runs import (
-    EVALUATED,
-    SURE_AND_WRONG,
-    base_difficulty,
-    compare,
-    hard_families,
-    read_answers,
-)
+from .runs import EVALUATED, compare
 from .tables import Read, accuracy_curve, comparison_rows, family_means
 from .transfer_table import transfer_table
 

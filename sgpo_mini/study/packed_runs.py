@@ -18,7 +18,7 @@ from ..checkpoints import read_rows
 from ..evaluation import Evaluation
 from ..mini_gsm.world import checksum, make_problems
 from ..support.files import read_json
-from .runs import read_answers
+from .evaluations import read_answers
 
 MEND = "remove it, and run the `compare` command that made it again"
 _checksum = cache(checksum)  # the same for every run

@@ -11,10 +11,11 @@ from pathlib import Path
 from ..evaluation import Evaluation
 from ..support.files import read_json, write_whole
 from .claims import claims_table
+from .evaluations import SURE_AND_WRONG, base_difficulty, hard_families, mean
 from .figures import draw_figures
 from .packed_runs import MEND, PackedRun, pack_run, read_packed
 from .rows import BASELINE, ROWS, config_of
-from .runs import EVALUATED, SURE_AND_WRONG, base_difficulty, compare, hard_families, mean
+from .runs import EVALUATED, compare
 from .strategy_use_table import use_rows, use_section
 from .tables import comparison_rows, told_differences
 from .transfer_table import transfer_table

@@ -24,21 +24,19 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from ..checkpoints import DIGESTS, read_rows
-from ..evaluation import Evaluation, evaluate
+from ..checkpoints import DIGESTS
+from ..evaluation import evaluate
 from ..mini_gsm.pretraining import MAX_NEW_TOKENS
-from ..mini_gsm.world import FAMILIES, make_problems
-from ..problems import Problem
+from ..mini_gsm.world import make_problems
 from ..strategy_sources.controls import CONTROLS
-from ..student import TINY_STUDENT, load_student
+from ..student import load_student
 from ..support.digests import changed_digests, digests_of_student
 from ..support.files import locked, read_json, write_whole
 from ..training import Config, train
+from .evaluations import answers_path, student_folder, validation_problems
 
 EVALUATED = ("validation", "test", "reworded", "composed", "unseen")
-HARD_LIMIT = 0.1  # in a hard family, the base student solves at most one problem in ten
 _WEIGHTS = "student's model.safetensors"  # messages call it "weights"
-SURE_AND_WRONG = {family.name for family in FAMILIES.values() if family.sure_and_wrong}
 
 
 @dataclass(frozen=True)
@@ -243,65 +241,6 @@ def _run(job: Job) -> None:
             evaluation.save(answers_path(job.folder, split, guided))
     evaluated = {"asked": _asked(job), DIGESTS: _given(job)}
     write_whole(job.folder / "evaluated.json", json.dumps(evaluated))
-
-
-def validation_problems() -> list[Problem]:
-    """The problems of `validation` without the sure and wrong families, measured in training."""
-    return [p for p in make_problems("validation") if p.family not in SURE_AND_WRONG]
-
-
-def answers_path(folder: Path, split: str, guided: bool) -> Path:
-    return folder / "answers" / f"{split}-{'guided' if guided else 'unguided'}.jsonl"
-
-
-def read_answers(folder: Path, split: str, guided: bool) -> Evaluation:
-    """The evaluation that a run saved; ValueError if it answers other problems."""
-    path = answers_path(folder, split, guided)
-    rows, problems = read_rows(path), make_problems(split)
-    if [row["id"] for row in rows] != [problem.id for problem in problems]:
-        raise ValueError(f"{path} holds answers to other problems: run again with another --out")
-    return Evaluation(
-        problems=problems,
-        completions=tuple((row["completion"],) for row in rows),
-        correct=tuple((row["correct"],) for row in rows),
-        truncated=tuple((row["truncated"],) for row in rows),
-        guided=guided,
-    )
-
-
-def student_folder(name: str) -> Path:
-    """The folder of a local student."""
-    return TINY_STUDENT if name == "tiny" else Path(name)
-
-
-def base_difficulty(student_name: str) -> dict[str, float]:
-    """The base student's unguided accuracy on each family, from 16 samples on `validation`.
-
-    Read from `measured.json`, which `pretrain` writes beside the student; ValueError if missing.
-    """
-    path = student_folder(student_name) / "measured.json"
-    if not path.is_file():
-        raise ValueError(
-            f"{path} is missing, which has this student's accuracy on each family: give --student "
-            "tiny, or the folder of a student that `python -m sgpo_mini pretrain` made"
-        )
-    return read_json(path, "pretrain the student again")["unguided_by_family"]
-
-
-def hard_families(student_name: str) -> set[str]:
-    """The families that the base student solves at most one time in ten."""
-    measured = base_difficulty(student_name)
-    return {name for name, share in measured.items() if share <= HARD_LIMIT} - SURE_AND_WRONG
-
-
-def values_of(evaluation: Evaluation, families: set[str]) -> list[float]:
-    """The accuracies of the problems in some families."""
-    pairs = zip(evaluation.problems, evaluation.accuracies, strict=True)
-    return [accuracy for problem, accuracy in pairs if problem.family in families]
-
-
-def mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from ..mini_gsm.strategy_use import (
     solutions,
     use_of,
 )
-from .runs import SURE_AND_WRONG, mean
+from .evaluations import SURE_AND_WRONG, mean
 from .tables import Estimate, Read, difference, estimate
 from .transfer_table import transfer_table
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from ..evaluation import Evaluation, confidence_interval, mean_difference
 from ..mini_gsm.world import make_problems
-from .runs import SURE_AND_WRONG, mean, values_of
+from .evaluations import SURE_AND_WRONG, mean, values_of
 
 Read = Callable[[str, str, bool], Evaluation]  # (run, split, guided); a run: "base" or "NAME-SEED"
 Estimate = tuple[float, tuple[float, float]]  # a mean and its 95 % interval

@@ -17,7 +17,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..problems import Problem
-from .answers import HEDGES, NUMBER_WORDS, last_statement, plain_characters
+from .answers import HEDGES, NUMBER_WORDS, last_statement
+from .characters import plain_characters
 
 MISSING = "LaTeX answers need the package math-verify: pip install math-verify"
 SECONDS = 10  # to read and compare an answer; nearly all need less than one

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sgpo_mini.checkpoints import read_rows
 from sgpo_mini.evaluation import confidence_interval
-from sgpo_mini.study.runs import mean
+from sgpo_mini.study.evaluations import mean
 
 RESULT = Path(__file__).parents[2] / "sgpo_mini" / "results" / "five-seeds-by-step.json"
 

@@ -15,14 +15,8 @@ from pathlib import Path
 from sgpo_mini.config import IMITATING
 from sgpo_mini.mini_gsm.pretraining import MAX_NEW_TOKENS, SFT_SETTINGS, STEPS_OF_TRAINING
 from sgpo_mini.mini_gsm.world import make_problems
-from sgpo_mini.study.runs import (
-    SURE_AND_WRONG,
-    compare,
-    hard_families,
-    mean,
-    read_answers,
-    values_of,
-)
+from sgpo_mini.study.evaluations import SURE_AND_WRONG, hard_families, mean, read_answers, values_of
+from sgpo_mini.study.runs import compare
 from sgpo_mini.training import Config
 
 RESULTS = Path(__file__).parents[2] / "sgpo_mini" / "results" / "settings.json"

@@ -23,7 +23,7 @@ from sgpo_mini.mini_gsm.world import make_problems
 from sgpo_mini.problems import numeric_reward
 from sgpo_mini.rollout import rewards_of, sample, strategy_kl
 from sgpo_mini.student import load_student
-from sgpo_mini.study.runs import SURE_AND_WRONG
+from sgpo_mini.study.evaluations import SURE_AND_WRONG
 
 RESULTS = Path(__file__).parents[2] / "sgpo_mini" / "results" / "kl-by-token.json"
 GROUP, BATCH = 4, 20

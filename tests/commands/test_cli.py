@@ -28,7 +28,7 @@ from sgpo_mini.mini_gsm import pretraining
 from sgpo_mini.mini_gsm.world import make_problems
 from sgpo_mini.problems import load_problems
 from sgpo_mini.student import load_student, save_student
-from sgpo_mini.study.runs import SURE_AND_WRONG
+from sgpo_mini.study.evaluations import SURE_AND_WRONG
 from sgpo_mini.training import Config
 
 ROOT = Path(__file__).resolve().parents[2]

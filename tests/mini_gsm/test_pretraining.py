@@ -22,7 +22,7 @@ from sgpo_mini.mini_gsm.pretraining import (
 from sgpo_mini.mini_gsm.world import PRACTICE_SHARE, SPLITS, make_problems, pretraining_stream
 from sgpo_mini.strategies import autonomous_prompt, guided_prompt
 from sgpo_mini.student import load_student, new_student
-from sgpo_mini.study.runs import SURE_AND_WRONG
+from sgpo_mini.study.evaluations import SURE_AND_WRONG
 from sgpo_mini.training import METHODS, Config
 
 torch.set_num_threads(1)

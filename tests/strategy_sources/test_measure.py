@@ -11,7 +11,7 @@ from sgpo_mini.mini_gsm.pretraining import MAX_NEW_TOKENS
 from sgpo_mini.mini_gsm.world import make_problems
 from sgpo_mini.strategy_sources.measure import measure_strategies
 from sgpo_mini.student import load_student
-from sgpo_mini.study.runs import SURE_AND_WRONG
+from sgpo_mini.study.evaluations import SURE_AND_WRONG
 
 torch.set_num_threads(1)
 

@@ -19,10 +19,11 @@ from sgpo_mini.mini_gsm.pretraining import SETTINGS
 from sgpo_mini.mini_gsm.world import make_problems
 from sgpo_mini.strategy_sources.controls import CONTROLS
 from sgpo_mini.study import report as comparison
+from sgpo_mini.study.evaluations import SURE_AND_WRONG, answers_path, read_answers
 from sgpo_mini.study.packed_runs import pack_run, read_packed
 from sgpo_mini.study.report import report_comparison, run_comparison
 from sgpo_mini.study.rows import BASELINE, ROWS, config_of
-from sgpo_mini.study.runs import EVALUATED, SURE_AND_WRONG, answers_path, read_answers
+from sgpo_mini.study.runs import EVALUATED
 
 ABLATIONS = {
     "no-grpo": {"autonomous_grpo": False},

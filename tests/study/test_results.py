@@ -14,8 +14,8 @@ from sgpo_mini.mini_gsm.pretraining import SETTINGS
 from sgpo_mini.mini_gsm.world import FAMILIES
 from sgpo_mini.student import TINY_STUDENT, load_student
 from sgpo_mini.study.claims import claims_table
+from sgpo_mini.study.evaluations import mean
 from sgpo_mini.study.report import report_comparison
-from sgpo_mini.study.runs import mean
 from sgpo_mini.study.transfer_table import transfer_table
 
 ROOT = Path(__file__).resolve().parents[2]

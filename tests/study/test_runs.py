@@ -27,16 +27,15 @@ from sgpo_mini.mini_gsm.world import FAMILIES, make_problems
 from sgpo_mini.strategy_sources.controls import CONTROLS
 from sgpo_mini.student import load_student
 from sgpo_mini.study import runs
-from sgpo_mini.study.main_job import run_and_report
-from sgpo_mini.study.runs import (
-    EVALUATED,
+from sgpo_mini.study.evaluations import (
     SURE_AND_WRONG,
     answers_path,
-    compare,
     hard_families,
     read_answers,
     validation_problems,
 )
+from sgpo_mini.study.main_job import run_and_report
+from sgpo_mini.study.runs import EVALUATED, compare
 from sgpo_mini.study.tables import accuracy_curve, comparison_rows, family_groups
 from sgpo_mini.study.transfer_table import transfer_table
 from sgpo_mini.training import Config
