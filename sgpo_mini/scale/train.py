@@ -156,7 +156,7 @@ def _checkpoint(out: Path, resume: bool) -> str | None:
     whole = [folder for folder in out.glob("checkpoint-*") if (folder / _LAST_WRITTEN).is_file()]
     if not resume:
         if whole:
-            raise ValueError(f"{out} holds a run: go on with it (--resume) or give another --out")
+            raise ValueError(f"{out} holds a run: continue it (--resume) or give another --out")
         return None
     if not whole:
         raise ValueError(f"{out} holds no checkpoint to go on from: leave --resume out")
