@@ -46,7 +46,8 @@ DIGESTS = "digests"  # of the run's inputs, in its config.json
 class RunFolder:
     """A run's files: `config.json`, `metrics.jsonl`, `timings.jsonl`, `checkpoints/` and weights.
 
-    An equal run repeats `metrics.jsonl` bit for bit; times and memory go to `timings.jsonl`.
+    An equal run writes the same `metrics.jsonl`, bit for bit; times and memory go to
+    `timings.jsonl`.
     """
 
     path: Path
@@ -66,8 +67,8 @@ class RunFolder:
 
         Raises ValueError if `out` already holds a run or another process uses it. When resuming,
         raises ValueError if there is no run, its settings (thread count included) or `digests`
-        differ, or it has already done more steps than `steps`. A setting that is newer than the
-        run had its value in `defaults`.
+        differ, or it has already done more steps than `steps`. `defaults` gives the values that
+        settings had before they existed.
         """
         if not out:
             if resume:
@@ -104,7 +105,10 @@ class RunFolder:
         )
         if other:
             told = ", ".join(f"{name} (was {before[name]!r})" for name in other)
-            raise ValueError(f"the run in {self.path} had other settings: {told}")
+            raise ValueError(
+                f"the run in {self.path} had other settings: {told}; resume with them, or start "
+                "again with another --out"
+            )
         if DIGESTS not in saved:
             print(
                 f"the run in {self.path} was started by a version that stored no digests: we can't "
@@ -133,7 +137,7 @@ class RunFolder:
             file.write(json.dumps(row) + "\n")
 
     def resume(self, student: Student, optimizer, scaler) -> dict:
-        """Load the newest intact checkpoint and report it; its state, {} if there is none."""
+        """Load the newest intact checkpoint and print which; its state, {} if there is none."""
         state, said = self.load_checkpoint(student, optimizer, scaler)
         print(said, file=sys.stderr)
         self._rewind(state.get("step", 0))
@@ -167,7 +171,7 @@ class RunFolder:
             save_file(moments, temporary / "optimizer.safetensors")
             (temporary / "state.json").write_text(json.dumps(state), encoding="utf-8")
             write_checksums(temporary)
-            # The log must be on disk before the checkpoint, or its latest steps could be lost.
+            # The log first: a crash must not leave a checkpoint whose log lines are missing.
             for path in self.path.glob("*.jsonl"):
                 flush(path)
 

@@ -1,4 +1,4 @@
-"""Every formula of SGPO (arXiv:2606.24064), in plain torch.
+"""Every formula of SGPO (arXiv:2606.24064) and its baselines, in plain torch.
 
 SGPO's objectives: 1 exploration (GRPO), 2 how to distill (KL), 3 proximal constraints (reachable
 target, token mask), 4 when to distill (α). Shapes: P problems, G rollouts per problem, B sequences,

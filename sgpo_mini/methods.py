@@ -7,8 +7,9 @@ student, weighted by how much the strategy helped: L(q) = L_GRPO(q) + α(q) · L
 SGPO (arXiv:2606.24064).
 
 The baselines use the same parts. GRPO has only the autonomous group; SFT imitates a given solution
-of every problem; LUFFY adds one to the group; HPT imitates one when the group fails. Every loss is
-a mean over problems, solutions and tokens, so the methods differ only in what defines them.
+of every problem; LUFFY adds one to the group, with the loss -A · f(π) of its own and no clip on the
+rollouts; HPT imitates one when the group fails. Every loss is a mean over problems, solutions and
+tokens, so the methods differ in what they learn from, not in how losses are averaged.
 """
 
 from collections.abc import Callable, Iterator
@@ -45,7 +46,7 @@ class Experience:
     autonomous: Rollouts | None = None  # P · G1
     advantages: Tensor | None = None  # (P · G1,)
     old_logps: Tensor | None = None  # (P · G1, T); None: the weights have not changed
-    targets: Rollouts | None = None  # õ⁺ where a problem has one; `rows` holds problem numbers
+    targets: Rollouts | None = None  # õ⁺ (`choose_targets`); `rows` holds problem numbers
     alpha: Tensor | None = None  # (P,), also of problems without õ⁺
     given: Rollouts | None = None  # given solutions; `rows` holds problem numbers
     given_advantages: Tensor | None = None  # LUFFY; None: plain imitation
@@ -57,7 +58,7 @@ class Experience:
 def collect(
     student: Student, problems: list[Problem], config: Config, reward: Reward
 ) -> Experience:
-    """Sample both groups of every problem, compute rewards, and choose what to learn from."""
+    """Sample the groups of every problem, compute rewards, and choose what to learn from."""
     group1, group2 = config.group_sizes()
     count = len(problems)
     prompts = [student.prompt_ids(p.question) for p in problems]
@@ -195,7 +196,7 @@ def choose_targets(
     group2 = correct.shape[1]
     logps = torch.zeros_like(guided.mask)
     if config.select_target:
-        rivals = correct & (correct.sum(dim=1, keepdim=True) > 1)  # one alone needs no score
+        rivals = correct & (correct.sum(dim=1, keepdim=True) > 1)  # a single one needs no score
         candidates = rivals.flatten().nonzero().squeeze(1)
         if len(candidates):
             part = guided.select(candidates)
@@ -253,7 +254,7 @@ def _explore(student: Student, experience: Experience, config: Config, scale: Sc
 
 
 def _distill(student: Student, experience: Experience, config: Config, scale: Scale) -> dict:
-    """α · L_KD^clip on the targets õ⁺, or an ablation: reverse KL, or SFT (which has no δ)."""
+    """Add the gradient of α · L_KD^clip on the targets õ⁺, or of an ablation: reverse KL, SFT."""
     guided, autonomous = experience.guided_prompts, experience.autonomous_prompts
     targets = experience.targets
     kl_tokens = targets.mask.sum()

@@ -24,9 +24,9 @@ from small_world import (
 )
 
 from sgpo_mini import checkpoints, methods, training
-from sgpo_mini.checkpoints import RunFolder, read_rows
+from sgpo_mini.checkpoints import RunFolder
 from sgpo_mini.student import load_student, save_student
-from sgpo_mini.support.files import write_checksums
+from sgpo_mini.support.files import read_rows, write_checksums
 from sgpo_mini.training import Config, train
 
 torch.set_num_threads(1)
@@ -446,8 +446,8 @@ def test_a_run_of_an_earlier_version_resumes_when_what_it_lacks_is_at_its_defaul
 @pytest.mark.parametrize(
     ("had", "changes", "told"),
     [
-        ({}, {"right_reward": 0.5}, r"other settings: right_reward \(was 1.0\)$"),
-        ({"wrong_strategies": True}, {}, r"other settings: wrong_strategies \(was True\)$"),
+        ({}, {"right_reward": 0.5}, r"other settings: right_reward \(was 1.0\);"),
+        ({"wrong_strategies": True}, {}, r"other settings: wrong_strategies \(was True\);"),
     ],
     ids=["new", "gone"],
 )

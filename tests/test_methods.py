@@ -16,9 +16,9 @@ from small_world import (
 )
 
 from sgpo_mini import methods
-from sgpo_mini.checkpoints import read_rows
 from sgpo_mini.methods import accumulate_gradient, collect
 from sgpo_mini.rollout import given_rollouts, score
+from sgpo_mini.support.files import read_rows
 from sgpo_mini.training import solutions_per_step, train
 
 torch.set_num_threads(1)

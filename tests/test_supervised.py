@@ -22,10 +22,11 @@ from small_world import (
 )
 
 from sgpo_mini import supervised
-from sgpo_mini.checkpoints import RunFolder, read_rows
+from sgpo_mini.checkpoints import RunFolder
 from sgpo_mini.problems import Problem
 from sgpo_mini.student import load_student, save_student
 from sgpo_mini.supervised import pretrain, sft_loss, warm_up
+from sgpo_mini.support.files import read_rows
 
 torch.set_num_threads(1)
 

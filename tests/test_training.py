@@ -19,10 +19,10 @@ from small_world import (
 from torch import Tensor
 
 from sgpo_mini import methods, training
-from sgpo_mini.checkpoints import read_rows
 from sgpo_mini.evaluation import evaluate
 from sgpo_mini.rollout import rewards_of
 from sgpo_mini.student import load_student
+from sgpo_mini.support.files import read_rows
 from sgpo_mini.training import Config, accumulate_gradient, batch_of_step, collect, train
 
 torch.set_num_threads(1)

@@ -1,21 +1,20 @@
-"""What the runs of a comparison answered, and how hard each family is for the base student."""
+"""The saved answers of a comparison's runs, and how hard each family is for the base student."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..checkpoints import read_rows
 from ..evaluation import Evaluation
 from ..mini_gsm.world import FAMILIES, make_problems
 from ..problems import Problem
 from ..student import TINY_STUDENT
-from ..support.files import read_json
+from ..support.files import read_json, read_rows
 
 HARD_LIMIT = 0.1  # in a hard family, the base student solves at most one problem in ten
 SURE_AND_WRONG = {family.name for family in FAMILIES.values() if family.sure_and_wrong}
 
 
 def validation_problems() -> list[Problem]:
-    """The problems of `validation` without the sure and wrong families, measured in training."""
+    """The problems of `validation` that training measures: not the sure and wrong families."""
     return [p for p in make_problems("validation") if p.family not in SURE_AND_WRONG]
 
 
@@ -24,7 +23,7 @@ def answers_path(folder: Path, split: str, guided: bool) -> Path:
 
 
 def read_answers(folder: Path, split: str, guided: bool) -> Evaluation:
-    """The evaluation that a run saved; ValueError if it answers other problems."""
+    """The evaluation that a run saved; ValueError if its ids are not those of the split."""
     path = answers_path(folder, split, guided)
     rows, problems = read_rows(path), make_problems(split)
     if [row["id"] for row in rows] != [problem.id for problem in problems]:
@@ -51,7 +50,7 @@ def base_difficulty(student_name: str) -> dict[str, float]:
     path = student_folder(student_name) / "measured.json"
     if not path.is_file():
         raise ValueError(
-            f"{path} is missing, which has this student's accuracy on each family: give --student "
+            f"{path} is missing; it holds this student's accuracy on each family: give --student "
             "tiny, or the folder of a student that `python -m sgpo_mini pretrain` made"
         )
     return read_json(path, "pretrain the student again")["unguided_by_family"]

@@ -8,13 +8,12 @@ from pathlib import Path
 import torch
 
 from .. import plots
-from ..checkpoints import read_rows
 from ..evaluation import evaluate
 from ..mini_gsm.pretraining import MAX_NEW_TOKENS
 from ..mini_gsm.world import make_problems
 from ..rollout import sample, strategy_kl
 from ..student import Student, load_student
-from ..support.files import write_whole
+from ..support.files import read_rows, write_whole
 from .evaluations import SURE_AND_WRONG, base_difficulty, hard_families, read_answers
 from .rows import on_mini_gsm
 from .runs import EVALUATED, compare

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ..checkpoints import read_rows
 from ..evaluation import Evaluation
 from ..mini_gsm.world import checksum, make_problems
-from ..support.files import read_json
+from ..support.files import read_json, read_rows
 from .evaluations import read_answers
 
 MEND = "remove it, and run the `compare` command that made it again"

@@ -4,10 +4,10 @@ Each run (a configuration and a seed) has its own folder and its own process wit
 many processes run at a time as there are cores. Finished runs are not repeated, and stopped runs
 are resumed.
 
-The process of a run is `python -m sgpo_mini.study.runs`. It reads its job from standard input, and
-saves a checkpoint and stops when standard input is closed. So it does not depend on the program
-that called `compare` (a notebook, a script), does not outlive it, and does not receive the
-terminal's Ctrl-C.
+The process of a run is `python -m sgpo_mini.study.runs`, a program of its own, so `compare` works
+in a notebook too. It reads its job from standard input. When standard input closes, it saves a
+checkpoint and stops, so it never outlives its caller. It has a session of its own, so Ctrl-C
+reaches only the caller.
 """
 
 import json
@@ -59,10 +59,10 @@ def compare(
 ) -> None:
     """Train every configuration with every seed on mini-GSM, and evaluate each run on the splits.
 
-    `controls` names the control of the configurations that have one (`controls.CONTROLS`).
+    `controls` maps a configuration's name to its control, if it has one (`controls.CONTROLS`).
     Writes the folders out/base and out/NAME-SEED, and calls `when_done` with each folder once its
     run is finished. Ctrl-C stops all runs after the current step; the same call resumes them.
-    Raises ValueError, before anything starts, if a configuration is impossible, a folder holds a
+    Raises ValueError, before anything starts, if a configuration is invalid, a folder holds a
     run with other settings or another student, or another comparison uses `out`; RuntimeError if a
     run fails.
     """
@@ -104,7 +104,7 @@ def _is_finished(job: Job) -> bool:
     other = [
         name for name in ("splits", "weights", "control") if saved.get(name, "") != asked[name]
     ]
-    # Settings that the run's version did not have yet had today's default.
+    # A setting that was added after the run was made had today's default.
     saved["config"] = asdict(Config()) | saved["config"]
     other += [n for n, value in asked["config"].items() if saved["config"][n] != value]
     other += [name for name in changed_digests(before, given) if name != _WEIGHTS]
@@ -121,7 +121,7 @@ def _given(job: Job) -> dict[str, str]:
 
 
 def _asked(job: Job) -> dict:
-    """Everything that the result depends on, as it is saved; the student by its weights' digest."""
+    """Everything that the result depends on; the student is identified by its weights' digest."""
     settings = asdict(job.config)
     del settings["out"], settings["resume"]
     splits, weights = list(job.splits), _given(job).get(_WEIGHTS)
@@ -160,7 +160,7 @@ def _run_all(jobs: Sequence[Job], when_done: Callable[[Path], None]) -> None:
 
 
 def _start(job: Job) -> subprocess.Popen:
-    """Start the process of one run; its output is kept in the run's folder until it succeeds."""
+    """Start one run's process; its output stays in the run's folder until the run succeeds."""
     job.folder.mkdir(parents=True, exist_ok=True)
     home = str(Path(__file__).resolve().parents[2])
     paths = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
@@ -200,7 +200,7 @@ def _close(worker: subprocess.Popen, job: Job) -> None:
     text = messages.read_text(encoding="utf-8", errors="replace")
     said = [line for line in text.split("\n") if line.strip()]
     last = said[-1] if said and worker.returncode > 0 else f"exit status {worker.returncode}"
-    raise RuntimeError(f"the run in {job.folder} stopped: {last} (its whole output: {messages})")
+    raise RuntimeError(f"the run in {job.folder} stopped: {last} (full output: {messages})")
 
 
 def _work() -> None:

@@ -26,10 +26,10 @@ TRIAL_SECONDS = 60
 def context_window(student: Student) -> int | None:
     """The model's limit for prompt plus completion, in tokens; None if it names no limit.
 
-    A sliding window is not a limit. Scaled rotary positions reach further than
-    `max_position_embeddings`; if a model names both, we take the longer one. But where the scale
-    changes with the longest sequence of a batch ("dynamic", "longrope"), a token would be scored
-    with other positions than it was sampled with: there the limit is where that begins.
+    A sliding window is not a limit. If rotary scaling extends the window, we return the longer
+    limit. With "dynamic" and "longrope", positions depend on the longest sequence of the batch, so
+    scoring could use other positions than sampling: we return the window below which they are
+    fixed.
     """
     config = student.causal_model.config.get_text_config(decoder=True)
     window = getattr(config, "max_position_embeddings", None)
@@ -68,7 +68,7 @@ def refuse_beyond_window(
     for problem in problems:
         strategy = problem.strategy if guided else ""
         text = getattr(problem, solution) if solution else ""
-        # Fast bound: a token has at least one byte of the text, which may be decomposed (NFKD).
+        # Fast bound: every token covers at least one byte of the text, perhaps decomposed (NFKD).
         spelled_out = unicodedata.normalize("NFKD", f"{problem.question}{strategy}{text}")
         if around + len(spelled_out.encode(errors="replace")) <= window:
             continue
@@ -116,7 +116,7 @@ def reward_of(reward: Reward, completion: str, problem: Problem) -> float:
     try:
         told = " ".join(repr(given).split())[:80]
     except Exception:
-        told = "something"
+        told = "an object that can't be printed"
     raise RewardError(
         f"the reward of problem {problem.id!r} is {told} ({type(given).__name__}), not a finite "
         "number"
@@ -127,8 +127,8 @@ def try_reward(reward: Reward, problems: Sequence[Problem]) -> None:
     """Call the reward once for each problem; RewardError unless every result is a finite number.
 
     The completion is the problem's solution, else its expert solution, else "#### ANSWER". Each
-    states an answer, so the reward also reads the gold answer. The random states of Python, numpy
-    and torch are restored. After a minute we skip the remaining problems and say so.
+    states an answer, so the trial includes the comparison with the gold answer. The random states
+    of Python, numpy and torch are restored. After a minute we skip the rest with a warning.
     """
     failed, begin = [], time.monotonic()
     with _keeping_random_states():

@@ -13,10 +13,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sgpo_mini import load_student, make_problems, train
-from sgpo_mini.checkpoints import read_rows
 from sgpo_mini.strategy_sources.controls import CONTROLS
 from sgpo_mini.study.packed_runs import read_packed
 from sgpo_mini.study.rows import ROWS, config_of
+from sgpo_mini.support.files import read_rows
 
 COMMITTED = Path(__file__).parents[2] / "sgpo_mini" / "results" / "comparison"
 

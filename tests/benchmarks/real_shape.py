@@ -18,10 +18,10 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
-from sgpo_mini.checkpoints import read_rows
 from sgpo_mini.problems import load_gsm8k
 from sgpo_mini.strategies import Strategy
 from sgpo_mini.student import load_student
+from sgpo_mini.support.files import read_rows
 from sgpo_mini.training import Config, train
 
 STRATEGY = Strategy(

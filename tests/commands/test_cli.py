@@ -21,7 +21,6 @@ from small_world import STRATEGY, pretrained_student, problems
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sgpo_mini.__main__ import _parser, main
-from sgpo_mini.checkpoints import read_rows
 from sgpo_mini.commands.options import SETTINGS
 from sgpo_mini.evaluation import pass_at_k
 from sgpo_mini.mini_gsm import pretraining
@@ -29,6 +28,7 @@ from sgpo_mini.mini_gsm.world import make_problems
 from sgpo_mini.problems import load_problems
 from sgpo_mini.student import load_student, save_student
 from sgpo_mini.study.evaluations import SURE_AND_WRONG
+from sgpo_mini.support.files import read_rows
 from sgpo_mini.training import Config
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,6 @@ import pytest
 from quick_student import DIFFICULTY, HARD
 
 from sgpo_mini.__main__ import main
-from sgpo_mini.checkpoints import read_rows
 from sgpo_mini.commands.compare import _rows
 from sgpo_mini.evaluation import confidence_interval
 from sgpo_mini.mini_gsm.pretraining import SETTINGS
@@ -24,6 +23,7 @@ from sgpo_mini.study.packed_runs import pack_run, read_packed
 from sgpo_mini.study.report import report_comparison, run_comparison
 from sgpo_mini.study.rows import BASELINE, ROWS, config_of
 from sgpo_mini.study.runs import EVALUATED
+from sgpo_mini.support.files import read_rows
 
 ABLATIONS = {
     "no-grpo": {"autonomous_grpo": False},
