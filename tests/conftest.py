@@ -40,6 +40,12 @@ def tokenizer_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
+def real_student_dir() -> Path:
+    """The folder of the real student, which tests/real_student/make.py makes."""
+    return _folder("SGPO_REAL_STUDENT_DIR")
+
+
+@pytest.fixture(scope="session")
 def pretrained():
     """The student of `small_world`, shared by the session: train a copy."""
     from small_world import pretrained_student  # imports the package: after the environment is set
