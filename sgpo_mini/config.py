@@ -21,8 +21,9 @@ IMITATING = ("sft", "luffy", "hpt")  # need a given solution for every problem
 class Config:
     """Every setting of a run. The defaults are the paper's wherever it gives a value.
 
-    `student`, `data`, its columns, `strategies`, `lora_rank`, `gradient_checkpointing` and
-    `chat_template_kwargs` only record what was loaded before `train` is called.
+    `student`, `data`, its split, columns and `calculations`, `strategies`, `lora_rank`,
+    `gradient_checkpointing` and `chat_template_kwargs` only record what was loaded before `train`
+    is called.
 
     A completion is correct when its reward is at least `right_reward`: change it if your reward
     gives correct completions less than 1, or incorrect ones 1 or more. Correct completions count in
@@ -32,6 +33,8 @@ class Config:
 
     student: str = "tiny"
     data: str = "mini-gsm"
+    split: str = "train"  # of GSM8K: or "warmup" or "rl", parts of train
+    calculations: int = 0  # of GSM8K: the problems with exactly so many; 0: all
     question_column: str = ""  # of a file; empty: load_problems finds it
     answer_column: str = ""
     strategies: str = ""
@@ -61,6 +64,7 @@ class Config:
     alpha_max: float = 0.8
     given_solution: str = "expert_solution"  # or "solution": the field for sft, luffy, hpt
     hpt_gate: int = 0  # HPT imitates if at most this many rollouts are correct
+    calculation_notes: bool = False  # learn GSM8K's solutions with their notes <<48/2=24>>
     sft_tokens_per_step: int = 0  # 0: as many solutions as the other methods sample
     learning_rate: float = 1e-6
     weight_decay: float = 0.0
@@ -86,7 +90,7 @@ class Config:
                 told = f"one of {', '.join(allowed)}" if several else " or ".join(allowed)
                 raise ValueError(f"{name} must be {told}, not {getattr(self, name)!r}")
         from_0 = "micro_batch_tokens lora_rank evaluate_every threads alpha0 alpha_max weight_decay"
-        from_0 += " fixed_alpha hpt_gate sft_tokens_per_step early_stop"
+        from_0 += " calculations fixed_alpha hpt_gate sft_tokens_per_step early_stop"
         from_1 = "steps problems_per_step max_new_tokens updates_per_batch checkpoint_every"
         at_least = dict.fromkeys(from_0.split(), 0) | dict.fromkeys(from_1.split(), 1)
         at_least |= {"autonomous_rollouts": 2, "guided_rollouts": int(self.method == "sgpo")}

@@ -3,7 +3,9 @@
 support/answers.py reads the answer in a text; support/records.py reads the rows of a file.
 """
 
+import hashlib
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Number
@@ -36,9 +38,14 @@ class Problem:
 Reward = Callable[[str, Problem], float]
 
 GSM8K_SPLITS = ("train", "test")
+# Disjoint parts of train: a half, a third and a sixth of it. A hash of the question decides, so no
+# other run, file order or choice of problems can move a problem to another part.
+GSM8K_PARTS = {"warmup": (0, 1, 2), "rl": (3, 4), "validation": (5,)}
 GSM8K_CONFIGS = ("main", "socratic")
 QUESTION_COLUMNS = ("question", "problem", "prompt")  # the first one in the file is used
 ANSWER_COLUMNS = ("answer", "ground_truth", "solution")
+
+_NOTE = re.compile(r"<<[^<>\n]*>>")
 
 
 def numeric_reward(completion: str, problem: Problem) -> float:
@@ -47,16 +54,26 @@ def numeric_reward(completion: str, problem: Problem) -> float:
 
 
 def load_gsm8k(
-    split: str = "train", config: str = "main", path: str | os.PathLike[str] | None = None
+    split: str = "train",
+    config: str = "main",
+    path: str | os.PathLike[str] | None = None,
+    *,
+    calculations: int = 0,
 ) -> list[Problem]:
     """GSM8K (Cobbe et al., 2021, arXiv:2110.14168): 7,473 problems in train, 1,319 in test.
 
-    Read from the folder `path`, which holds {split}.jsonl (main) or {split}_socratic.jsonl; by
-    default from the folder in SGPO_GSM8K_DIR, else from the Hub ("openai/gsm8k"). Raises ValueError
-    with file, line and fix if a record is invalid.
+    Three further splits are disjoint parts of train, which a hash of the question decides: "warmup"
+    (3,721 problems), "rl" (2,485) and "validation" (1,267). With `calculations`, only problems
+    whose solution notes exactly that many calculations are kept; 0 keeps all. Read from the folder
+    `path`, which holds train.jsonl and test.jsonl (main) or train_socratic.jsonl and
+    test_socratic.jsonl; by default from the folder in SGPO_GSM8K_DIR, else from the Hub
+    ("openai/gsm8k"). Raises ValueError with file, line and fix if a record is invalid.
     """
+    part, asked = GSM8K_PARTS.get(split), split
+    split = "train" if part else split
     if split not in GSM8K_SPLITS:
-        raise ValueError(f"GSM8K has no split {split!r}; choose one of {', '.join(GSM8K_SPLITS)}")
+        names = ", ".join([*GSM8K_SPLITS, *GSM8K_PARTS])
+        raise ValueError(f"GSM8K has no split {split!r}; choose one of {names}")
     if config not in GSM8K_CONFIGS:
         raise ValueError(f"GSM8K has no config {config!r}; use {' or '.join(GSM8K_CONFIGS)}")
     folder = path or os.environ.get("SGPO_GSM8K_DIR")
@@ -76,8 +93,25 @@ def load_gsm8k(
         if answer is None:
             raise ValueError(f"{where}: 'answer' does not end in '#### NUMBER'; correct the line")
         question = text_field(record, "question", where)
+        if part and _sixth(question) not in part:
+            continue
+        if calculations and len(_NOTE.findall(solution)) != calculations:
+            continue
         problems.append(Problem(f"gsm8k-{split}-{index:04d}", question, answer, solution))
+    if calculations and not problems:
+        raise ValueError(f"no problem of GSM8K's {asked} has exactly {calculations} calculations")
     return problems
+
+
+def without_notes(solution: str) -> str:
+    """A solution without GSM8K's notes of its calculations, such as <<48/2=24>>."""
+    return _NOTE.sub("", solution)
+
+
+def _sixth(question: str) -> int:
+    """A number from 0 to 5 that depends on the question's words alone."""
+    words = " ".join(question.split())
+    return int(hashlib.sha256(words.encode()).hexdigest(), 16) % 6
 
 
 def load_problems(

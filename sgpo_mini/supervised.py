@@ -7,6 +7,7 @@ re-exports both functions.
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain, count, islice
 
 import torch
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from .checkpoints import RunFolder
 from .losses import in_chunks, token_logps
-from .problems import Problem
+from .problems import Problem, without_notes
 from .rollout import chunk_size, micro_batches
 from .student import Student
 from .support.checks import context_window, refuse_beyond_window
@@ -76,7 +77,8 @@ def warm_up(
     student: Student,
     problems: Sequence[Problem],
     *,
-    with_strategy: bool = False,
+    with_strategy: float = 0.0,
+    calculation_notes: bool = False,
     epochs: int = 10,
     batch_size: int = 64,
     learning_rate: float = 1e-5,
@@ -87,37 +89,57 @@ def warm_up(
 ) -> Student:
     """SFT on the problems' solutions before RL, in place; returns the student.
 
-    The defaults are the paper's. `with_strategy` puts each problem's strategy into the prompt. One
-    backward pass takes `micro_batch_tokens` tokens (0: the whole batch); this affects memory, not
-    the gradient. mini-GSM's student needs no warm-up after its pretraining. `out`, `resume`, Ctrl-C
-    and non-finite losses work as in `pretrain`. Raises ValueError if there are no problems, if one
-    lacks a solution or a requested strategy, or if one exceeds the student's context window.
+    The defaults are the paper's. `with_strategy` is the share of prompts that contain the problem's
+    strategy, in every epoch; with 0.5, each problem is guided in every second epoch. GSM8K's notes
+    (<<48/2=24>>) are left out of the solutions unless `calculation_notes`. One backward pass takes
+    `micro_batch_tokens` tokens (0: the whole batch); this affects memory, not the gradient.
+    mini-GSM's student needs no warm-up after its pretraining. `out`, `resume`, Ctrl-C and
+    non-finite losses work as in `pretrain`; a finished run continues with more `epochs`. Raises
+    ValueError if there are no problems, if one lacks a solution or a requested strategy, or if one
+    exceeds the student's context window.
     """
     refuse_several_processes()
     if not problems:
         raise ValueError("there are no problems to warm up on")
+    if not 0 <= with_strategy <= 1:
+        raise ValueError(f"with_strategy must be a share from 0 to 1, not {with_strategy}")
+    with_strategy = float(with_strategy)  # earlier versions took True or False
     for problem in problems:
         if not problem.solution or (with_strategy and not problem.strategy):
             lacks = "strategy" if problem.solution else "solution"
             raise ValueError(f"warm-up: problem {problem.id!r} has no {lacks}; add it")
-    refuse_beyond_window(student, problems, guided=with_strategy, solution="solution")
-    examples = [_example(student, p, p.strategy if with_strategy else "") for p in problems]
-    a_epoch = math.ceil(len(examples) / batch_size)
+    digests = digests_of_problems(problems, strategies=with_strategy > 0)
+    digests |= digests_of_student(student.sources)
+    noted = any(without_notes(problem.solution) != problem.solution for problem in problems)
+    if not calculation_notes:
+        problems = [replace(p, solution=without_notes(p.solution)) for p in problems]
+    refuse_beyond_window(student, problems, guided=with_strategy > 0, solution="solution")
+    count = len(problems)
+    unguided = [_example(student, p, "") for p in problems] if with_strategy < 1 else []
+    guided = [_example(student, p, p.strategy) for p in problems] if with_strategy > 0 else []
+    a_epoch = math.ceil(count / batch_size)
+    ranks = random.Random(f"guided {seed}").sample(range(count), count)
+
+    def example(index: int, epoch: int) -> Example:
+        """Guided in the epochs where the problem's running share reaches a whole number."""
+        before = ranks[index] / count + epoch * with_strategy
+        is_guided = math.floor(before + with_strategy) > math.floor(before)
+        return guided[index] if is_guided else unguided[index]
 
     def batches(done: int) -> Iterator[list[Example]]:
         for step in range(done, epochs * a_epoch):
             epoch, place = divmod(step, a_epoch)
-            order = list(range(len(examples)))
+            order = list(range(count))
             random.Random(f"warm-up {seed} {epoch}").shuffle(order)
-            yield [examples[i] for i in order[place * batch_size : (place + 1) * batch_size]]
+            chosen = order[place * batch_size : (place + 1) * batch_size]
+            yield [example(index, epoch) for index in chosen]
 
     settings = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     settings |= {"micro_batch_tokens": micro_batch_tokens, "seed": seed}
-    settings["with_strategy"] = with_strategy
+    settings |= {"with_strategy": with_strategy, "calculation_notes": calculation_notes}
     settings |= _template_settings(student)
-    digests = digests_of_problems(problems, strategies=with_strategy)
-    digests |= digests_of_student(student.sources)
-    with RunFolder.open(out, settings, resume, digests) as folder:
+    earlier = {"calculation_notes": noted}  # versions without this setting kept all notes
+    with RunFolder.open(out, settings, resume, digests, ("epochs",), earlier) as folder:
         return _fit(
             student, batches, epochs * a_epoch, lambda step: learning_rate, (0.9, 0.999), folder,
             resume, "warm-up", micro_batch_tokens,
@@ -170,6 +192,11 @@ def _fit(
     if resume:
         state |= folder.resume(student, optimizer, scaler)
     done = state["step"]
+    if done > steps:
+        raise ValueError(
+            f"the run in {folder.path} has done {done} steps, and {steps} are asked for: "
+            "give more epochs (--epochs)"
+        )
     student.model.train(student.gradient_checkpointing)  # see training.py for the reason
     bar = tqdm(total=steps, initial=done, desc=name, leave=False, mininterval=1.0)
     with bar, finishing_steps(str(folder.path) if folder else "") as interrupted:

@@ -7,7 +7,7 @@ import random
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import torch
 from tqdm import tqdm
@@ -16,7 +16,7 @@ from .checkpoints import RunFolder
 from .config import IMITATING, METHODS, Config
 from .evaluation import evaluate
 from .methods import Experience, accumulate_gradient, collect
-from .problems import Problem, Reward, numeric_reward
+from .problems import Problem, Reward, numeric_reward, without_notes
 from .strategies import having_strategies, require_strategies
 from .student import Student, refuse_unknown_words
 from .supervised import pretrain, warm_up
@@ -69,6 +69,7 @@ def train(
     if not (config.chat_template_kwargs or {}).items() <= student.chat_template_kwargs.items():
         raise ValueError("the student has other chat_template_kwargs: pass them to load_student")
     digests = _digests(student, problems, validation, config) if config.out else {}
+    problems, noted = _without_notes(problems, config)
     problems = _usable(student, problems, config)
     _try_out(student, problems, validation, config, reward)
     size = config.problems_per_step
@@ -79,7 +80,8 @@ def train(
     settings = asdict(config)
     del settings["resume"]
     settings["chat_template_kwargs"] = student.chat_template_kwargs or None
-    may_differ, defaults = ("steps", "out"), asdict(Config())
+    # Versions without this setting kept all notes.
+    may_differ, defaults = ("steps", "out"), asdict(Config()) | {"calculation_notes": noted}
     with RunFolder.open(
         config.out, settings, config.resume, digests, may_differ, defaults
     ) as folder:
@@ -203,6 +205,19 @@ def _usable(student: Student, problems: Sequence[Problem], config: Config) -> li
     read += [getattr(p, name) for p in problems if imitating]
     refuse_unknown_words(student, read)
     return list(problems)
+
+
+def _without_notes(problems: Sequence[Problem], config: Config) -> tuple[Sequence[Problem], bool]:
+    """The problems as they are imitated, and whether a solution to imitate has notes."""
+    name = config.given_solution
+    learnt = [without_notes(getattr(p, name)) for p in problems]
+    noted = any(text != getattr(p, name) for p, text in zip(problems, learnt, strict=True))
+    if config.method not in IMITATING or not noted:
+        return problems, config.calculation_notes
+    if not config.calculation_notes:
+        pairs = zip(problems, learnt, strict=True)
+        problems = [replace(problem, **{name: text}) for problem, text in pairs]
+    return problems, True
 
 
 def _try_out(

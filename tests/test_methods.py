@@ -1,5 +1,6 @@
 """methods.py: what defines each baseline and each ablation, against formulas written by hand."""
 
+import json
 import math
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from small_world import (
 from sgpo_mini import methods
 from sgpo_mini.methods import accumulate_gradient, collect
 from sgpo_mini.rollout import given_rollouts, score
+from sgpo_mini.student import new_student
 from sgpo_mini.support.files import read_rows
 from sgpo_mini.training import solutions_per_step, train
 
@@ -113,6 +115,43 @@ def test_sft_learns_the_given_solution_of_the_chosen_kind_and_samples_nothing(
     assert measured["loss"] == measured["imitation_loss"] == pytest.approx(loss.item(), abs=1e-5)
     tokens = sum(len(student.completion_ids(getattr(p, kind))) for p in given())
     assert experience.metrics["given_tokens"] == tokens and experience.sampled_tokens == 0
+
+
+def test_methods_that_imitate_learn_no_notes_unless_asked(tmp_path, monkeypatch):
+    from sgpo_mini import training
+
+    seen, real = [], training.collect
+
+    def spy(student, batch, *others):
+        seen.extend(problem.solution for problem in batch)
+        return real(student, batch, *others)
+
+    monkeypatch.setattr(training, "collect", spy)
+    noted = [replace(p, solution="I take <<1+1=2>>2 . #### 2") for p in problems()]
+    texts = [text for p in noted for text in (p.question, p.strategy, p.solution)]
+    student = new_student([*texts, "#### 2"], layers=1, width=32)
+    for method, keep, text in (
+        ("sft", False, "I take 2 . #### 2"),
+        ("sft", True, "I take <<1+1=2>>2 . #### 2"),
+        ("luffy", False, "I take 2 . #### 2"),
+        ("sgpo", False, "I take <<1+1=2>>2 . #### 2"),  # it imitates none, so all stay as they are
+    ):
+        seen.clear()
+        settings = config(method=method, steps=1, given_solution="solution")
+        train(student, noted, replace(settings, calculation_notes=keep))
+        assert set(seen) == {text}
+    # A run of an earlier version learnt the notes, and had no setting for them.
+    settings = config(method="sft", steps=1, given_solution="solution", out=str(tmp_path / "run"))
+    first, *others = (copy_of(student) for _ in range(3))
+    train(first, noted, replace(settings, calculation_notes=True))
+    path = tmp_path / "run" / "config.json"
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    assert saved.pop("calculation_notes") is True
+    path.write_text(json.dumps(saved), encoding="utf-8")
+    settings = replace(settings, steps=2, resume=True)
+    with pytest.raises(ValueError, match=r"other settings: calculation_notes \(was True\)"):
+        train(others[0], noted, settings)
+    train(others[1], noted, replace(settings, calculation_notes=True))
 
 
 def test_sft_learns_as_many_solutions_or_tokens_as_the_others_sample(student):

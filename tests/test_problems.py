@@ -1,6 +1,7 @@
 """Facts about reading problems and judging answers."""
 
 import csv
+import hashlib
 import json
 import os
 import sys
@@ -19,6 +20,7 @@ from sgpo_mini.problems import (
     load_gsm8k,
     load_problems,
     numeric_reward,
+    without_notes,
 )
 
 STATED = [
@@ -389,6 +391,65 @@ def write(folder, *records, name="data.jsonl"):
 GSM8K_ROW = {"question": "How many?", "answer": "900 + 100 = 1000\n#### 1,000"}
 
 
+def test_gsm8ks_train_is_cut_into_three_parts_that_share_no_problem(gsm8k_dir):
+    whole = load_gsm8k("train", path=gsm8k_dir)
+    parts = [load_gsm8k(name, path=gsm8k_dir) for name in ("warmup", "rl", "validation")]
+    assert [len(part) for part in parts] == [3721, 2485, 1267]
+    assert sorted(sum(parts, []), key=lambda problem: problem.id) == whole
+    questions = [{" ".join(p.question.lower().split()) for p in part} for part in parts]
+    assert not any(questions[i] & questions[j] for i, j in ((0, 1), (0, 2), (1, 2)))
+    # What anyone can check by hand: the remainder of the question's SHA-256 by 6.
+    first = int(hashlib.sha256(whole[0].question.encode()).hexdigest(), 16) % 6
+    assert whole[0] in parts[[0, 0, 0, 1, 1, 2][first]]
+
+
+def test_gsm8ks_problems_with_two_calculations(gsm8k_dir):
+    for split, count in (("train", 2175), ("test", 357), ("warmup", 1077)):
+        chosen = load_gsm8k(split, path=gsm8k_dir, calculations=2)
+        assert len(chosen) == count
+        assert all(problem.solution.count("<<") == 2 for problem in chosen)
+    kept = {problem.id for problem in load_gsm8k("warmup", path=gsm8k_dir)}
+    assert all(problem.id in kept for problem in chosen)
+
+
+@pytest.mark.parametrize("config", ["main", "socratic"])
+def test_a_problem_keeps_its_part_in_any_file(tmp_path, config):
+    """Whatever else the file holds, and in which order."""
+    rows = [
+        {"question": f"Question  {i}?", "answer": f"<<{i}+1={i + 1}>>\n#### 1"} for i in range(30)
+    ]
+    name = "train_socratic.jsonl" if config == "socratic" else "train.jsonl"
+
+    def parts_of(rows) -> dict[str, str]:
+        write(tmp_path, *rows, name=name)
+        found = {}
+        for part in ("warmup", "rl", "validation"):
+            try:
+                loaded = load_gsm8k(part, config, path=tmp_path, calculations=1)
+            except ValueError:
+                continue  # none of the rows is in this part
+            found |= {" ".join(problem.question.split()): part for problem in loaded}
+        return found
+
+    first = parts_of(rows)
+    assert len(first) == 30 and set(first.values()) == {"warmup", "rl", "validation"}
+    spaced = [row | {"question": row["question"].replace("  ", " ") + "\n"} for row in rows]
+    assert parts_of(spaced[::-2]) == {name: first[name] for name in parts_of(spaced[::-2])}
+    assert len(parts_of(spaced[::-2])) == 15
+
+
+def test_no_problem_with_so_many_calculations(tmp_path):
+    write(tmp_path, GSM8K_ROW, name="test.jsonl")
+    with pytest.raises(ValueError, match="no problem of GSM8K's test has exactly 2 calculations"):
+        load_gsm8k("test", path=tmp_path, calculations=2)
+
+
+def test_notes_are_taken_out_of_a_solution():
+    noted = "He sold 48/2 = <<48/2=24>>24 clips.\nThat is $<<24*.5=12.00>>12.\n#### 12"
+    assert without_notes(noted) == "He sold 48/2 = 24 clips.\nThat is $12.\n#### 12"
+    assert without_notes("a < b << c") == "a < b << c"
+
+
 @pytest.mark.parametrize(
     ("config", "name"), [("main", "test.jsonl"), ("socratic", "test_socratic.jsonl")]
 )
@@ -427,7 +488,8 @@ def test_a_hub_out_of_reach_is_one_sentence_with_the_mends(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"split": "validation"}, "no split 'validation'; choose one of train, test"),
+        ({"split": "dev"}, "no split 'dev'; choose one of train, test, warmup, rl, validation"),
+        ({"split": "validation"}, "line 2: 'answer' does not end in '#### NUMBER'"),
         ({"config": "hard"}, "no config 'hard'; use main or socratic"),
         ({"split": "test"}, "test.jsonl does not exist; set path="),
         ({"split": "train"}, "line 2: 'answer' does not end in '#### NUMBER'"),

@@ -24,7 +24,7 @@ from small_world import (
 from sgpo_mini import supervised
 from sgpo_mini.checkpoints import RunFolder
 from sgpo_mini.problems import Problem
-from sgpo_mini.student import load_student, save_student
+from sgpo_mini.student import load_student, new_student, save_student
 from sgpo_mini.supervised import pretrain, sft_loss, warm_up
 from sgpo_mini.support.files import read_rows
 
@@ -143,6 +143,103 @@ def test_the_warm_up_puts_the_strategy_into_the_prompt_only_when_asked(student, 
         assert all(("two divides" in prompt) == with_strategy for prompt in prompts)
 
 
+@pytest.fixture
+def learnt(monkeypatch) -> list[tuple[str, str]]:
+    """The (prompt, completion) of every example that is learnt, in order, as text."""
+    texts, real = [], supervised.sft_loss
+
+    def spy(student, batch):
+        texts.extend(tuple(map(student.tokenizer.decode, example)) for example in batch)
+        return real(student, batch)
+
+    monkeypatch.setattr(supervised, "sft_loss", spy)
+    return texts
+
+
+@pytest.mark.parametrize(("share", "epochs"), [(0.5, 2), (0.2, 5), (0.75, 4)])
+def test_a_share_of_the_prompts_has_the_strategy(student, learnt, share, epochs):
+    """In every epoch the same share, and over the epochs the same share of every problem."""
+    warm_up(student, problems(20), with_strategy=share, epochs=epochs, batch_size=4, seed=3)
+    guided = ["two divides" in prompt for prompt, _ in learnt]
+    assert [sum(guided[i : i + 20]) for i in range(0, len(guided), 20)] == [20 * share] * epochs
+    unguided = [prompt for (prompt, _), yes in zip(learnt, guided, strict=True) if not yes]
+    counts = {prompt: unguided.count(prompt) for prompt in unguided}
+    assert len(counts) == 20 and set(counts.values()) == {round(epochs * (1 - share))}
+    first = set(unguided[:10])
+    learnt.clear()
+    warm_up(student, problems(20), with_strategy=share, epochs=1, batch_size=4, seed=4)
+    assert first != {prompt for prompt, _ in learnt if "two divides" not in prompt}
+
+
+def test_a_finished_warm_up_continues_with_more_epochs(tmp_path):
+    settings = {"with_strategy": 0.5, "batch_size": 4, "learning_rate": 1e-3}
+    ends = []
+    for folder, lengths in (("whole", [4]), ("parts", [1, 3, 4])):
+        for epochs in lengths:
+            student = copy_of(pretrained_student())
+            out = {"out": str(tmp_path / folder), "resume": epochs != lengths[0]}
+            warm_up(student, problems(), epochs=epochs, **settings, **out)
+        ends.append(weights_of(student))
+        with pytest.raises(ValueError, match="has done 12 steps, and 6 are asked for: give more"):
+            warm_up(student, problems(), epochs=2, **settings, **out | {"resume": True})
+    assert same_weights(*ends)
+    metrics = [(tmp_path / name / "metrics.jsonl").read_bytes() for name in ("whole", "parts")]
+    assert metrics[0] == metrics[1] and metrics[0].count(b"\n") == 12
+
+
+def test_a_warm_up_of_an_earlier_version_continues(tmp_path):
+    """It knew all prompts guided or none, and had no setting for notes."""
+    for name in (False, True):
+        start = {"out": str(tmp_path / str(name)), "with_strategy": name, "batch_size": 4}
+        warm_up(copy_of(pretrained_student()), problems(), epochs=1, **start)
+        path = tmp_path / str(name) / "config.json"
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        assert saved.pop("calculation_notes") is False and saved["with_strategy"] == float(name)
+        path.write_text(json.dumps(saved | {"with_strategy": name}), encoding="utf-8")
+        with pytest.raises(ValueError, match=f"other settings: with_strategy .was {name}"):
+            other = start | {"with_strategy": 0.5}
+            warm_up(copy_of(pretrained_student()), problems(), epochs=2, resume=True, **other)
+        warm_up(copy_of(pretrained_student()), problems(), epochs=2, resume=True, **start)
+        assert len(read_rows(tmp_path / str(name) / "metrics.jsonl")) == 6
+
+
+NOTED = [replace(p, solution="I take <<1+1=2>>2 . #### 2") for p in problems()]
+
+
+def noted_student():
+    texts = [text for p in NOTED for text in (p.question, p.solution)]
+    return new_student([*texts, "#### 2"], layers=1, width=32)
+
+
+def test_notes_are_not_learnt_unless_asked(learnt):
+    student = noted_student()
+    for keep, text in ((False, "I take 2 . #### 2"), (True, "I take <<1+1=2>>2 . #### 2")):
+        learnt.clear()
+        warm_up(student, NOTED, calculation_notes=keep, epochs=1)
+        expected = student.tokenizer.decode(student.completion_ids(text))
+        assert {completion for _, completion in learnt} == {expected}
+
+
+def test_a_warm_up_of_an_earlier_version_goes_on_learning_notes(tmp_path, learnt):
+    settings = {"out": str(tmp_path), "batch_size": 4}
+    warm_up(noted_student(), NOTED, epochs=1, calculation_notes=True, **settings)
+    path = tmp_path / "config.json"
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    del saved["calculation_notes"]
+    path.write_text(json.dumps(saved), encoding="utf-8")
+    again = {"epochs": 2, "resume": True, **settings}
+    with pytest.raises(ValueError, match=r"other settings: calculation_notes \(was True\)"):
+        warm_up(noted_student(), NOTED, **again)
+    warm_up(noted_student(), NOTED, calculation_notes=True, **again)
+    assert len(learnt) == 20 and all("1+1=2" in text.replace(" ", "") for _, text in learnt)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_share_outside_0_to_1_is_refused(student, share):
+    with pytest.raises(ValueError, match="with_strategy must be a share from 0 to 1, not"):
+        warm_up(student, problems(), with_strategy=share)
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
@@ -237,6 +334,9 @@ def start(kind: str, out, resume=False):
     if kind == "pretrain":
         student = fresh_student()
         pretrain(student, stream(), steps=STEPS, batch_size=4, **folder)
+    elif kind == "mixed warm-up":
+        student = copy_of(pretrained_student())
+        warm_up(student, problems(6), with_strategy=0.3, epochs=10, batch_size=3, **folder)
     else:
         student = copy_of(pretrained_student())
         warm_up(student, varied(), epochs=10, batch_size=3, learning_rate=1e-3, **folder)
@@ -254,7 +354,7 @@ def assert_same_runs(first, second):
         assert (first / path).read_bytes() == (second / path).read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["pretrain", "warm-up"])
+@pytest.mark.parametrize("kind", ["pretrain", "warm-up", "mixed warm-up"])
 @pytest.mark.parametrize("step", [2, 8, 13])
 def test_stopped_in_a_step_and_resumed_equals_uninterrupted(monkeypatch, tmp_path, kind, step):
     shortened(monkeypatch)

@@ -26,7 +26,7 @@ def evaluate_command(options: argparse.Namespace) -> None:
     from ..benchmarks import BENCHMARKS
     from ..evaluation import evaluate
     from ..problems import numeric_reward
-    from ..strategies import require_strategies
+    from ..strategies import having_strategies, require_strategies
     from ..student import refuse_unknown_words
     from ..support.checks import refuse_beyond_window, try_reward
     from ..support.diagnostics import Diagnostics
@@ -43,6 +43,8 @@ def evaluate_command(options: argparse.Namespace) -> None:
     set_threads(options.threads)
     split = options.split or "test"
     problems = problems_of(options.data, split, options.strategies, vars(options), options.latex)
+    if options.only_with_strategies:
+        problems = having_strategies(problems)
     reward = latex_reward if options.latex else numeric_reward
     reward = BENCHMARKS[options.data].reward if options.data in BENCHMARKS else reward
     problems = problems[: options.limit or None]
@@ -131,7 +133,10 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     latex = "read the answers of the FILE as LaTeX (needs the extra math)"
     parser.add_argument("--latex", action="store_true", default=None, help=latex)
     add_option(parser, "split", None, f"{SPLITS} (default test)")
+    add_option(parser, "calculations", 0, about["calculations"], whole(0))
     add_option(parser, "strategies", "", about["strategies"])
+    without = "leave out problems without a strategy"
+    parser.add_argument("--only-with-strategies", action="store_true", default=None, help=without)
     parser.add_argument(
         "--prompt",
         choices=("both", "guided", "unguided"),

@@ -14,7 +14,7 @@ from ..config import Config
 PROGRAM = "python -m sgpo_mini"
 SPLITS = (
     "split of mini-gsm (train, validation, test, reworded, composed, unseen) or of gsm8k (train, "
-    "test); other data has no splits"
+    "test, and warmup, rl and validation, which are parts of train); other data has no splits"
 )
 TEMPLATE = 'options of the chat template as a JSON object, such as {"enable_thinking": false}'
 
@@ -25,6 +25,10 @@ SETTINGS = {
         "data": "mini-gsm (generated word problems), gsm8k (read from the folder in SGPO_GSM8K_DIR "
         "if that is set, else from the Hub), or a FILE with a question and an answer in each row "
         "(.jsonl, .json with a list, .csv, .tsv or .parquet)",
+        "split": "gsm8k's problems to learn from: train, or one of its disjoint parts warmup (a "
+        "half) and rl (a third); the last sixth is the split validation",
+        "calculations": "use only gsm8k's problems whose solution has exactly N calculations; 0: "
+        "all",
         "question_column": "column of the FILE with the questions (default: the first it has of "
         "question, problem, prompt)",
         "answer_column": "column of the FILE with the answers, or with solutions that end in #### "
@@ -69,6 +73,7 @@ SETTINGS = {
     },
     "learning from given solutions (sft, luffy, hpt)": {
         "given_solution": "expert_solution (from a strong model) or solution (from the data)",
+        "calculation_notes": "learn gsm8k's solutions with their notes, such as <<48/2=24>>",
         "hpt_gate": "hpt learns the given solution of a problem if at most this many of its "
         "rollouts are correct",
         "sft_tokens_per_step": "solution tokens that sft learns in one step; 0: as many solutions "
@@ -226,13 +231,13 @@ def problems_of(
     data: str,
     split: str,
     strategies: str,
-    columns: Mapping[str, str | None] | None = None,
+    options: Mapping | None = None,
     latex: bool | None = None,
 ) -> list:
     """The problems in --data, with the strategies of the file in --strategies, if one is given.
 
-    `columns` holds the COLUMNS among a command's options. Raises ValueError if there is no such
-    data, split or column, and OSError if a file can't be read.
+    Of a command's `options`, the COLUMNS and `calculations` (of `load_gsm8k`) are read. Raises
+    ValueError if there is no such data, split or column, and OSError if a file can't be read.
     """
     from ..benchmarks import BENCHMARKS, load_benchmark
     from ..mini_gsm.world import make_problems
@@ -241,14 +246,18 @@ def problems_of(
     from ..support.latex import reads_as_latex
     from ..support.records import FILE_ENDINGS
 
-    named = {name: columns[name] for name in COLUMNS if columns and columns.get(name)}
+    options = options or {}
+    named = {name: options[name] for name in COLUMNS if options.get(name)}
+    calculations = options.get("calculations") or 0
     if named and not is_file(data):
         raise ValueError(f"{data} has no {', '.join(map(flag, named))}: use them with a FILE only")
+    if calculations and data != "gsm8k":
+        raise ValueError(f"{data} has no --calculations: use it with gsm8k only")
     benchmarks = BENCHMARKS if split == "test" else {}  # for evaluation only
     if data == "mini-gsm":
         problems = list(make_problems(split))
     elif data == "gsm8k":
-        problems = load_gsm8k(split)
+        problems = load_gsm8k(split, calculations=calculations)
     elif data in benchmarks:
         problems = load_benchmark(data)
     elif is_file(data):
@@ -258,6 +267,15 @@ def problems_of(
         endings = " or ".join([", ".join(FILE_ENDINGS[:-1]), FILE_ENDINGS[-1]])
         raise ValueError(f"data must be {names} or a file that ends in {endings}, not {data!r}")
     return with_strategies(problems, load_strategies(strategies)) if strategies else problems
+
+
+def training_problems(data: str, split: str, strategies: str, options: Mapping) -> list:
+    """As `problems_of`, for training; ValueError if the split is not for training."""
+    if split != "train" and data != "gsm8k":
+        raise ValueError(f"{data} has one training split, train: leave --split out")
+    if split not in (allowed := ("train", "warmup", "rl")):
+        raise ValueError(f"gsm8k's splits for training are {', '.join(allowed)}, not {split!r}")
+    return problems_of(data, split, strategies, options)
 
 
 def is_file(data: str) -> bool:

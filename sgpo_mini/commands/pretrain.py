@@ -11,21 +11,25 @@ from .options import (
     flag,
     json_object,
     number,
-    problems_of,
     set_threads,
     show,
     student_of,
+    training_problems,
     whole,
 )
 
 # The options that only SFT has, with their defaults.
 _OF_SFT = {
     "data": "mini-gsm",
+    "split": "train",
+    "calculations": 0,
     "question_column": "",
     "answer_column": "",
     "strategies": "",
+    "only_with_strategies": False,
     "chat_template_kwargs": None,
-    "with_strategy": False,
+    "with_strategy": 0.0,
+    "calculation_notes": False,
     "epochs": 10,
     "batch_size": 64,
     "learning_rate": 1e-5,
@@ -62,20 +66,24 @@ def _make_tiny(options: argparse.Namespace) -> None:
 
 def _warm_up(options: argparse.Namespace) -> None:
     from ..checkpoints import save_with_checksums
+    from ..problems import without_notes
+    from ..strategies import having_strategies
     from ..student import refuse_unknown_words
     from ..supervised import warm_up
 
     given = {name: getattr(options, name) for name in _OF_SFT}
     settings = _OF_SFT | {name: value for name, value in given.items() if value is not None}
-    columns = {name: settings.pop(name) for name in COLUMNS}
-    problems = problems_of(settings.pop("data"), "train", settings.pop("strategies"), columns)
+    chosen = {name: settings.pop(name) for name in (*COLUMNS, "calculations")}
+    named = [settings.pop(name) for name in ("data", "split", "strategies")]
+    problems = training_problems(*named, chosen)
+    if settings.pop("only_with_strategies"):
+        problems = having_strategies(problems)
     names = ("lora_rank", "gradient_checkpointing", "chat_template_kwargs")
     student = student_of(options.student, **{name: settings.pop(name) for name in names})
-    with_strategy = settings["with_strategy"]
-    refuse_unknown_words(
-        student,
-        (f"{p.question}\n{p.strategy if with_strategy else ''}\n{p.solution}" for p in problems),
-    )
+    guided, noted = settings["with_strategy"] > 0, settings["calculation_notes"]
+    learnt = [p.solution if noted else without_notes(p.solution) for p in problems]
+    asked = [f"{p.question}\n{p.strategy if guided else ''}" for p in problems]
+    refuse_unknown_words(student, asked + learnt)
     warm_up(
         student, problems, seed=options.seed, out=options.out, resume=options.resume, **settings
     )
@@ -99,8 +107,11 @@ def add_pretrain(parser: argparse.ArgumentParser) -> None:
     )
     group = parser.add_argument_group("only for SFT")
     about = SETTINGS["student and problems"] | SETTINGS["optimizer and memory"]
+    about |= SETTINGS["learning from given solutions (sft, luffy, hpt)"]
     about |= {
-        "with_strategy": "put each problem's strategy into the prompt",
+        "only_with_strategies": "leave out problems without a strategy",
+        "with_strategy": "share of prompts that contain the problem's strategy, between 0 and 1; "
+        "with 0.5, each problem is guided in every second epoch; without a value, all prompts do",
         "epochs": "passes over the solutions",
         "batch_size": "solutions per step",
     }
@@ -113,6 +124,9 @@ def add_pretrain(parser: argparse.ArgumentParser) -> None:
     for name, default in _OF_SFT.items():
         if default is False:
             group.add_argument(flag(name), action="store_true", default=None, help=about[name])
+        elif name == "with_strategy":
+            share = {"nargs": "?", "const": 1.0, "type": number(least=0), "metavar": "SHARE"}
+            group.add_argument(flag(name), default=None, help=f"{about[name]} (default 0)", **share)
         else:
             reader = readers.get(name, whole(0) if default == 0 else str)
             text = about[name] + (f" (default {show(default)})" if default != "" else "")

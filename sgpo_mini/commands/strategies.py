@@ -71,7 +71,8 @@ def strategies_command(options: argparse.Namespace) -> None:
     used = _OF_TEACHER if options.source == "teacher" else used
     _refuse(options, sorted({*_OF_TEACHER, *_OF_MEASURE} - set(used)), told)
     if job == "inspect" and not options.data:
-        _refuse(options, ["split", "limit", *COLUMNS], "--inspect without --data")
+        alone = ["split", "limit", "calculations", *COLUMNS]
+        _refuse(options, alone, "--inspect without --data")
     if options.teacher and options.teacher.startswith(("http://", "https://")):
         _refuse(options, ["threads", "chat_template_kwargs"], "a teacher behind a URL")
     elif options.teacher:
@@ -112,7 +113,7 @@ def _make(options: argparse.Namespace) -> None:
             "sub-questions; mini-gsm has none"
         )
     if source == "subquestions" and data == "gsm8k" and not any(vars(options)[c] for c in COLUMNS):
-        problems = load_gsm8k(split, "socratic")
+        problems = load_gsm8k(split, "socratic", calculations=options.calculations or 0)
     else:
         problems = problems_of(data, split, "", vars(options))
     problems = problems[: options.limit or None]
@@ -234,7 +235,7 @@ def _measure(options: argparse.Namespace) -> None:
         seed=options.seed,
         progress=True,
     )
-    print(measured.text)
+    print(f"{measured.text}\n\n{measured.advice}")
 
 
 def add_strategies(parser: argparse.ArgumentParser) -> None:
@@ -247,7 +248,8 @@ def add_strategies(parser: argparse.ArgumentParser) -> None:
     inspect = "show counts, lengths, leaks, repeats, and ten random strategies of FILE"
     add_option(group, "inspect", "", inspect)
     measure = "accuracy of STUDENT (as in train) without strategies (p_auto), with them (p_guide), "
-    measure += "with shuffled ones and with contentless ones"
+    measure += "with shuffled ones and with contentless ones; and whether SGPO can teach it "
+    measure += "something here"
     add_option(group, "measure", "", measure)
     group = parser.add_argument_group("problems")
     data = "(default mini-gsm; --inspect shows the problems only if --data is given)"
@@ -255,6 +257,7 @@ def add_strategies(parser: argparse.ArgumentParser) -> None:
     for name in COLUMNS:
         add_option(group, name, None, about[name])
     add_option(group, "split", None, f"{SPLITS} (default train)")
+    add_option(group, "calculations", None, about["calculations"], whole(0))
     limit = "use only the first N problems (--measure draws N at random); 0: all (default 0)"
     add_option(group, "limit", None, limit, whole(0))
     seed = "with --inspect and --measure: random seed of what is shown or sampled (default 0)"

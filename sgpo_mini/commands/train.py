@@ -5,7 +5,7 @@ from dataclasses import Field, fields
 from pathlib import Path
 
 from ..config import METHODS, Config
-from .options import add_settings, problems_of, show, student_of
+from .options import add_settings, problems_of, show, student_of, training_problems
 
 
 def train_command(options: argparse.Namespace) -> None:
@@ -24,13 +24,20 @@ def train_command(options: argparse.Namespace) -> None:
     config.check()
     if data in BENCHMARKS:
         raise ValueError(f"{data} is a benchmark, for evaluation only: train on other problems")
-    if config.evaluate_every and data != "mini-gsm":
+    if config.evaluate_every and data not in ("mini-gsm", "gsm8k"):
         raise ValueError(
-            "evaluate_every needs validation problems, which only mini-gsm has: leave "
+            "evaluate_every needs validation problems, which only mini-gsm and gsm8k have: leave "
             "--evaluate-every out"
         )
-    problems = problems_of(data, "train", config.strategies, vars(config))
+    if config.evaluate_every and data == "gsm8k" and config.split == "train":
+        raise ValueError(
+            "gsm8k's validation problems are a part of its train: train on another part of it "
+            "(--split rl), or leave --evaluate-every out"
+        )
+    problems = training_problems(data, config.split, config.strategies, vars(config))
     validation = validation_problems() if data == "mini-gsm" else None
+    if config.evaluate_every and data == "gsm8k":
+        validation = problems_of(data, "validation", "", vars(config))
     names = ("lora_rank", "gradient_checkpointing", "chat_template_kwargs")
     student = student_of(config.student, **{name: getattr(config, name) for name in names})
     train(student, problems, config, validation=validation)

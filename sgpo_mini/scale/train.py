@@ -11,7 +11,14 @@ import sys
 from dataclasses import Field, fields
 from pathlib import Path
 
-from ..commands.options import add_settings, problems_of, quiet_loading, set_threads, show, whole
+from ..commands.options import (
+    add_settings,
+    quiet_loading,
+    set_threads,
+    show,
+    training_problems,
+    whole,
+)
 from ..config import Config
 from ..strategies import having_strategies, require_strategies
 from . import MISSING
@@ -29,8 +36,8 @@ _RENAMED = {
 _SAME = "guided_rollouts temperature delta select_target normalize_target reverse_kl fixed_alpha "
 _SAME += "alpha0 gamma alpha_max learning_rate weight_decay max_grad_norm gradient_checkpointing "
 _SAME += "seed"
-_OTHERS = "student data strategies only_with_strategies steps problems_per_step lora_rank "
-_OTHERS += "checkpoint_every threads resume"
+_OTHERS = "student data split calculations strategies only_with_strategies steps "
+_OTHERS += "problems_per_step lora_rank checkpoint_every threads resume"
 OPTIONS = {*_RENAMED, *_SAME.split(), *_OTHERS.split()}
 
 
@@ -59,7 +66,7 @@ def train(config: Config, micro_batch: int, trl_settings: dict) -> None:
 
     quiet_loading()
     set_threads(config.threads)
-    problems = problems_of(config.data, "train", config.strategies)
+    problems = training_problems(config.data, config.split, config.strategies, vars(config))
     if config.only_with_strategies:
         problems = having_strategies(problems)
     require_strategies(problems, ", or train on the others alone (--only-with-strategies)")

@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..evaluation import Evaluation, confidence_interval, evaluate, paired_difference
+from ..config import Config
+from ..evaluation import Evaluation, confidence_interval, evaluate, paired_difference, pass_at_k
 from ..problems import Problem, Reward, numeric_reward
 from ..strategies import require_strategies
 from ..student import Student
 from ..support.checks import refuse_beyond_window, try_reward
 from ..support.diagnostics import Diagnostics
 from .controls import contentless_strategies, shuffled
+
+GROUP = Config.guided_rollouts
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,37 @@ class StrategyMeasure:
         if helping:
             told += f", but so does the control: {' and '.join(helping)}"
         return told
+
+    @property
+    def advice(self) -> str:
+        """Whether SGPO has something to teach this student on such problems, and if not, the mend.
+
+        It needs p_guide clearly above p_auto, and right guided completions to distill.
+        """
+        gain, (low, high) = self.gain("guided")
+        found = f"p_guide is {abs(gain):.3f} {'above' if gain >= 0 else 'below'} p_auto (95 % "
+        found += f"interval of the difference {low:+.3f} to {high:+.3f})"
+        warmer = "warm the student up longer (pretrain --with-strategy 0.5)"
+        if low <= 0:
+            if self.unguided.accuracy > 0.9:
+                mend = "the student solves these problems alone, so take harder ones"
+            elif self.guided.accuracy < 0.2:
+                mend = f"{warmer}, sample at a lower temperature, or take easier problems (of "
+                mend += "gsm8k: --calculations 2)"
+            else:
+                mend = f"make better strategies, {warmer}, or measure more problems if the "
+                mend += "interval is wide"
+            return f"SGPO has nothing clear to teach here: {found}; {mend}."
+        for control, kind in (("shuffled", "another problem's"), ("contentless", "a contentless")):
+            if paired_difference(getattr(self, control), self.guided)[1][0] <= 0:
+                found += f", but {kind} strategy is not clearly worse; make strategies that fit "
+                return f"SGPO may have little to teach here: {found}their problems."
+        samples = min(GROUP, len(self.guided.correct[0]))
+        empty = 1 - pass_at_k(self.guided.correct, samples)
+        if empty > 0.5:
+            found += f", but in {empty:.0%} of the groups of {samples} guided completions none is "
+            found += f"right and nothing is distilled; {warmer}, or sample at a lower temperature"
+        return f"SGPO has something to teach here: {found}."
 
 
 def measure_strategies(

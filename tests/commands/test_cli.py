@@ -323,7 +323,7 @@ def test_gsm8k_is_refused_for_the_tiny_student(refused, story_student, gsm8k_dir
 
 def test_measuring_on_the_way_needs_mini_gsm(refused, even_student, data):
     asked = (*TRAIN, "--student", even_student, "--data", data, "--evaluate-every", 1)
-    assert "only mini-gsm has" in refused(*asked)
+    assert "which only mini-gsm and gsm8k have" in refused(*asked)
 
 
 def test_a_sentence_and_no_traceback_from_a_real_process(tmp_path):
