@@ -27,6 +27,7 @@ from sgpo_mini import checkpoints, methods, training
 from sgpo_mini.checkpoints import RunFolder
 from sgpo_mini.student import load_student, save_student
 from sgpo_mini.support.files import read_rows, write_checksums
+from sgpo_mini.support.weights import weights_of as trained_weights
 from sgpo_mini.training import Config, train
 
 torch.set_num_threads(1)
@@ -725,7 +726,7 @@ def test_damaged_best_weights_are_taken_from_their_checkpoint(
     assert re.search(
         "best.safetensors is damaged: using .*step-000001 instead", capsys.readouterr().err
     )
-    assert same_weights(weights_of(resumed), best)
+    assert same_weights(trained_weights(resumed), best)
 
 
 def test_best_weights_of_a_version_without_checksums_are_taken(pretrained, tmp_path):
@@ -734,7 +735,7 @@ def test_best_weights_of_a_version_without_checksums_are_taken(pretrained, tmp_p
     best = {name: tensor.clone() for name, tensor in load_file(path).items()}
     save_file(best, path)
     resumed = run(copy_of(pretrained), replace(settings, resume=True), validation=problems(2))
-    assert same_weights(weights_of(resumed), best)
+    assert same_weights(trained_weights(resumed), best)
 
 
 def test_a_damaged_trained_student_is_refused_and_one_changed_on_purpose_is_not(student, tmp_path):

@@ -54,7 +54,7 @@ def download(work: Path) -> Path:
 
 def pip(arguments: list[str]) -> None:
     command = [sys.executable, "-m", "pip", arguments[0], "--quiet", *arguments[1:]]
-    ran = subprocess.run(command, capture_output=True, text=True)
+    ran = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
     if ran.returncode:
         last = ran.stderr.strip().rpartition("\n")[2]
         sys.exit(f"{arguments[-1]} can't be had from the package index ({last})")
