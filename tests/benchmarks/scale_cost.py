@@ -11,6 +11,7 @@ prints it from the file.
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from pathlib import Path
 from in_turn import Process, Worker, forget_peak
 
 RESULTS = Path(__file__).parents[2] / "sgpo_mini" / "results" / "scale-cost.json"
+WORKER = "SGPO_SCALE_COST_WORKER"  # set for the processes that `Process` starts
 SIDES = {
     "our loop": {"side": "ours"},
     "TRL, all 64 rows at once": {"side": "trl", "micro_batch": 0},
@@ -29,7 +31,7 @@ SIDES = {
 
 
 def main() -> None:
-    if not sys.stdin.isatty() and len(sys.argv) == 1:  # started by `Process`
+    if WORKER in os.environ:
         return work()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
@@ -46,7 +48,7 @@ def measure(options) -> dict:
     import torch
     from trl import __version__
 
-    quiet = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1"}
+    quiet = {"OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "HF_HUB_OFFLINE": "1", WORKER: "1"}
     steps: dict[str, list] = {name: [] for name in SIDES}
     with ExitStack() as stack:
         workers = {}
