@@ -1,7 +1,5 @@
 """A student: a causal language model with its tokenizer; loading, creating and saving one."""
 
-import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,9 +41,6 @@ from .support.loading import (
 from .support.word_tokenizer import word_tokenizer
 
 TINY_STUDENT = Path(__file__).parent / "mini_gsm" / "tiny_student"
-UNKNOWN_LIMIT = 0.02  # largest share of words that a student may not know
-
-_WORDS = re.compile(r"\w+|[^\w\s]")
 
 
 @dataclass
@@ -242,35 +237,6 @@ def compute_dtype(device: str) -> torch.dtype:
     if not str(device).startswith("cuda"):
         return torch.float32
     return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
-
-
-def refuse_unknown_words(student: Student, texts: Iterable[str]) -> None:
-    """Raise ValueError if the student does not know more than 2 % of the words of the texts.
-
-    A word is unknown if encoding and decoding its text loses it. A real tokenizer knows every word;
-    the tiny student's tokenizer drops unknown words, and training on such a text would be noise.
-    """
-    texts = list(texts)
-    if not texts:
-        return
-    ids = student.tokenizer(texts, add_special_tokens=False)["input_ids"]
-    rows = student.causal_model.get_input_embeddings().weight.shape[0]
-    if beyond := next((i for row in ids for i in row if i >= rows), None):
-        token = student.tokenizer.convert_ids_to_tokens(beyond)
-        raise ValueError(f"a text has the token {token!r}, but the model has no embedding for it")
-    count, unknown = 0, Counter()
-    for text, decoded in zip(texts, student.tokenizer.batch_decode(ids), strict=True):
-        words = Counter(_WORDS.findall(text))
-        count += words.total()
-        unknown += words - Counter(_WORDS.findall(decoded))
-    share = unknown.total() / max(count, 1)
-    if share > UNKNOWN_LIMIT:
-        raise ValueError(
-            f"the student does not know {share:.0%} of the words of these problems (such as "
-            f"{', '.join(map(repr, list(unknown)[:8]))}); a word-level student knows only the "
-            "words of its texts (the tiny one: mini-GSM). Give a real model (--student NAME or "
-            "FOLDER), or build a student from your texts (new_student)"
-        )
 
 
 def _student_of(

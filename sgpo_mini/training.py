@@ -18,9 +18,9 @@ from .evaluation import evaluate
 from .methods import Experience, accumulate_gradient, collect
 from .problems import Problem, Reward, numeric_reward, without_notes
 from .strategies import having_strategies, require_strategies
-from .student import Student, refuse_unknown_words
+from .student import Student
 from .supervised import pretrain, warm_up
-from .support.checks import RewardError, refuse_beyond_window, try_reward
+from .support.checks import RewardError, refuse_beyond_window, refuse_unknown_words, try_reward
 from .support.diagnostics import Diagnostics
 from .support.digests import digests_of_problems, digests_of_student
 from .support.launchers import refuse_several_processes

@@ -12,7 +12,8 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
 from sgpo_mini.evaluation import evaluate
-from sgpo_mini.student import Student, load_student, new_student, refuse_unknown_words, save_student
+from sgpo_mini.student import Student, load_student, new_student, save_student
+from sgpo_mini.support.checks import refuse_unknown_words
 from sgpo_mini.support.files import read_rows
 from sgpo_mini.training import train
 

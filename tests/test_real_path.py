@@ -18,7 +18,8 @@ from sgpo_mini.strategies import (
     save_strategies,
     with_strategies,
 )
-from sgpo_mini.student import load_student, refuse_unknown_words
+from sgpo_mini.student import load_student
+from sgpo_mini.support.checks import refuse_unknown_words
 from sgpo_mini.training import Config, train
 
 SYSTEM = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."

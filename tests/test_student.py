@@ -11,14 +11,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from sgpo_mini import student as student_module
 from sgpo_mini.mini_gsm.world import SPLITS, make_problems
 from sgpo_mini.strategies import INSTRUCTION, autonomous_prompt, guided_prompt
-from sgpo_mini.student import (
-    Student,
-    compute_dtype,
-    load_student,
-    new_student,
-    refuse_unknown_words,
-    save_student,
-)
+from sgpo_mini.student import Student, compute_dtype, load_student, new_student, save_student
+from sgpo_mini.support.checks import refuse_unknown_words
 
 ENGLISH = "Weng earns $12 an hour for babysitting. Yesterday, she just did 50 minutes of it."
 PROBLEMS = [make_problems(split)[place] for split in SPLITS for place in (0, 77)]

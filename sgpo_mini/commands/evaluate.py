@@ -27,8 +27,7 @@ def evaluate_command(options: argparse.Namespace) -> None:
     from ..evaluation import evaluate
     from ..problems import numeric_reward
     from ..strategies import having_strategies, require_strategies
-    from ..student import refuse_unknown_words
-    from ..support.checks import refuse_beyond_window, try_reward
+    from ..support.checks import refuse_beyond_window, refuse_unknown_words, try_reward
     from ..support.diagnostics import Diagnostics
     from ..support.latex import latex_reward
 

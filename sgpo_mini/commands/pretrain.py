@@ -68,8 +68,8 @@ def _warm_up(options: argparse.Namespace) -> None:
     from ..checkpoints import save_with_checksums
     from ..problems import without_notes
     from ..strategies import having_strategies
-    from ..student import refuse_unknown_words
     from ..supervised import warm_up
+    from ..support.checks import refuse_unknown_words
 
     given = {name: getattr(options, name) for name in _OF_SFT}
     settings = _OF_SFT | {name: value for name, value in given.items() if value is not None}

@@ -210,8 +210,8 @@ def _measure(options: argparse.Namespace) -> None:
 
     from ..strategies import load_strategies
     from ..strategy_sources.measure import measure_strategies
-    from ..student import refuse_unknown_words
     from ..study.evaluations import SURE_AND_WRONG
+    from ..support.checks import refuse_unknown_words
 
     data = options.data or "mini-gsm"
     if options.temperature == 0 and options.samples > 1:

@@ -61,7 +61,8 @@ def train(config: Config, micro_batch: int, trl_settings: dict) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    from ..student import TINY_STUDENT, Student, refuse_unknown_words
+    from ..student import TINY_STUDENT, Student
+    from ..support.checks import refuse_unknown_words
     from . import SGPOConfig, SGPOTrainer, to_dataset
 
     quiet_loading()

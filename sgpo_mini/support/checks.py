@@ -1,16 +1,18 @@
-"""Checks before a run: do all texts fit the context window, and does the reward work?
+"""Checks before a run: are the words known, do the texts fit the window, does the reward work?
 
 Beyond its window, a model with learned positions raises IndexError, and one with rotary positions
 writes nonsense. A reward that fails on one problem would stop the run when that problem is drawn.
-We check both before the run starts.
+We check all of this before the run starts.
 """
 
 import math
 import random
+import re
 import sys
 import time
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -21,6 +23,8 @@ from ..student import Student
 
 LARGEST_REWARD = 1e15  # in absolute value: advantages square rewards in float32
 TRIAL_SECONDS = 60
+UNKNOWN_LIMIT = 0.02  # largest share of words that a student may not know
+_WORDS = re.compile(r"\w+|[^\w\s]")
 
 
 def context_window(student: Student) -> int | None:
@@ -89,6 +93,35 @@ def refuse_beyond_window(
         f"{'guided ' if guided and of.strategy else ''}prompt of {longest} and {more}; {beyond} of "
         f"{len(problems)} problems don't fit: {way}, or use a student with a longer window"
     )
+
+
+def refuse_unknown_words(student: Student, texts: Iterable[str]) -> None:
+    """Raise ValueError if the student does not know more than 2 % of the words of the texts.
+
+    A word is unknown if encoding and decoding its text loses it. A real tokenizer knows every word;
+    the tiny student's tokenizer drops unknown words, and training on such a text would be noise.
+    """
+    texts = list(texts)
+    if not texts:
+        return
+    ids = student.tokenizer(texts, add_special_tokens=False)["input_ids"]
+    rows = student.causal_model.get_input_embeddings().weight.shape[0]
+    if beyond := next((i for row in ids for i in row if i >= rows), None):
+        token = student.tokenizer.convert_ids_to_tokens(beyond)
+        raise ValueError(f"a text has the token {token!r}, but the model has no embedding for it")
+    count, unknown = 0, Counter()
+    for text, decoded in zip(texts, student.tokenizer.batch_decode(ids), strict=True):
+        words = Counter(_WORDS.findall(text))
+        count += words.total()
+        unknown += words - Counter(_WORDS.findall(decoded))
+    share = unknown.total() / max(count, 1)
+    if share > UNKNOWN_LIMIT:
+        raise ValueError(
+            f"the student does not know {share:.0%} of the words of these problems (such as "
+            f"{', '.join(map(repr, list(unknown)[:8]))}); a word-level student knows only the "
+            "words of its texts (the tiny one: mini-GSM). Give a real model (--student NAME or "
+            "FOLDER), or build a student from your texts (new_student)"
+        )
 
 
 class RewardError(ValueError):
