@@ -9,18 +9,12 @@ from itertools import combinations
 import pytest
 import torch
 
-from sgpo_mini.evaluation import (
-    Evaluation,
-    avg_at_k,
-    confidence_interval,
-    evaluate,
-    paired_difference,
-    pass_at_k,
-)
+from sgpo_mini.evaluation import Evaluation, avg_at_k, evaluate, paired_difference, pass_at_k
 from sgpo_mini.problems import Problem
 from sgpo_mini.strategies import INSTRUCTION
 from sgpo_mini.student import Student, new_student
 from sgpo_mini.supervised import sft_loss
+from sgpo_mini.support.intervals import confidence_interval
 
 # Questions of different lengths, so that evaluation reorders them.
 QUESTIONS = {

@@ -97,8 +97,9 @@ def _print_accuracy(name: str, evaluation, how: str) -> None:
 
     The "sure and wrong" families have lines of their own.
     """
-    from ..evaluation import confidence_interval, pass_at_k
+    from ..evaluation import pass_at_k
     from ..study.evaluations import SURE_AND_WRONG, mean
+    from ..support.intervals import confidence_interval
 
     families = evaluation.by_family()
     rows = list(zip(evaluation.problems, evaluation.correct, strict=True))

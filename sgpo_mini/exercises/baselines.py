@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import torch
 
-from ..evaluation import confidence_interval
 from ..losses import group_advantages, policy_shaping_loss
+from ..support.intervals import confidence_interval
 from .checking import Wrong, answer_of, exercise, number_of, values_of
 
 

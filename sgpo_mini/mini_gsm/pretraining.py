@@ -7,11 +7,12 @@ from pathlib import Path
 import torch
 
 from ..checkpoints import save_with_checksums
-from ..evaluation import Evaluation, confidence_interval, evaluate
+from ..evaluation import Evaluation, evaluate
 from ..strategies import INSTRUCTION, autonomous_prompt, guided_prompt
 from ..student import Student, new_student
 from ..supervised import pretrain
 from ..support.files import write_whole
+from ..support.intervals import confidence_interval
 from .plans import LARGEST
 from .stories import CLAUSES
 from .world import PRACTICE_SHARE, SPLITS, families_of, make_problems, pretraining_stream

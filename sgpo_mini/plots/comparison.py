@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from ..evaluation import confidence_interval
 from ..plots import own_style, window_means
+from ..support.intervals import confidence_interval
 from .looks import FAINT, GREY, INK, looks_of
 
 _WORDS_WIDTH = 1.7  # width in `plan_confusion` of a column titled in words (with signs: 1)

@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from ..evaluation import confidence_interval
+from ..support.intervals import confidence_interval
 from .looks import BLUE, GREEN, GREY, INK, ORANGE, RED, looks_of
 from .style import own_style
 

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ..evaluation import confidence_interval
+from ..support.intervals import confidence_interval
 from .learning import SMOOTHING_STEPS, window_means
 from .looks import INK, looks_of
 from .style import own_style

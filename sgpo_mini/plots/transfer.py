@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from ..evaluation import confidence_interval
+from ..support.intervals import confidence_interval
 from .looks import GREY, INK
 from .style import own_style
 

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..config import Config
-from ..evaluation import Evaluation, confidence_interval, evaluate, paired_difference, pass_at_k
+from ..evaluation import Evaluation, evaluate, paired_difference, pass_at_k
 from ..problems import Problem, Reward, numeric_reward
 from ..strategies import require_strategies
 from ..student import Student
 from ..support.checks import refuse_beyond_window, try_reward
 from ..support.diagnostics import Diagnostics
+from ..support.intervals import confidence_interval
 from .controls import contentless_strategies, shuffled
 
 GROUP = Config.guided_rollouts

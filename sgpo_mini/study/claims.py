@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..evaluation import confidence_interval
 from ..support.files import lenient_console, read_json
+from ..support.intervals import confidence_interval
 from .packed_runs import MEND, read_packed
 
 RESULTS = Path(__file__).parents[1] / "results" / "comparison"

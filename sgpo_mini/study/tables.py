@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-from ..evaluation import Evaluation, confidence_interval, mean_difference
+from ..evaluation import Evaluation
 from ..mini_gsm.world import make_problems
+from ..support.intervals import confidence_interval, mean_difference
 from .evaluations import SURE_AND_WRONG, mean, values_of
 
 Read = Callable[[str, str, bool], Evaluation]  # (run, split, guided); a run: "base" or "NAME-SEED"

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from ..evaluation import Evaluation, confidence_interval
+from ..evaluation import Evaluation
+from ..support.intervals import confidence_interval
 
 
 def transfer_rows(

@@ -11,10 +11,10 @@ import argparse
 import json
 from pathlib import Path
 
-from sgpo_mini.evaluation import confidence_interval
 from sgpo_mini.mini_gsm.plans import fitting_plans, true_plan
 from sgpo_mini.mini_gsm.world import FAMILIES
 from sgpo_mini.study.evaluations import SURE_AND_WRONG, hard_families, mean, read_answers
+from sgpo_mini.support.intervals import confidence_interval
 
 RESULT = Path(__file__).parents[2] / "sgpo_mini" / "results" / "five-seeds-by-family.json"
 

@@ -10,9 +10,9 @@ import argparse
 import json
 from pathlib import Path
 
-from sgpo_mini.evaluation import confidence_interval
 from sgpo_mini.study.evaluations import mean
 from sgpo_mini.support.files import read_rows
+from sgpo_mini.support.intervals import confidence_interval
 
 RESULT = Path(__file__).parents[2] / "sgpo_mini" / "results" / "five-seeds-by-step.json"
 

@@ -16,7 +16,6 @@ from pathlib import Path
 import torch
 
 from sgpo_mini.config import Config
-from sgpo_mini.evaluation import confidence_interval
 from sgpo_mini.methods import choose_targets
 from sgpo_mini.mini_gsm.pretraining import MAX_NEW_TOKENS
 from sgpo_mini.mini_gsm.world import make_problems
@@ -24,6 +23,7 @@ from sgpo_mini.problems import numeric_reward
 from sgpo_mini.rollout import rewards_of, sample, strategy_kl
 from sgpo_mini.student import load_student
 from sgpo_mini.study.evaluations import SURE_AND_WRONG
+from sgpo_mini.support.intervals import confidence_interval
 
 RESULTS = Path(__file__).parents[2] / "sgpo_mini" / "results" / "kl-by-token.json"
 GROUP, BATCH = 4, 20

@@ -20,11 +20,12 @@ import torch
 from trl import __version__ as TRL_VERSION
 
 from sgpo_mini.config import Config
-from sgpo_mini.evaluation import _T_QUANTILES, evaluate
+from sgpo_mini.evaluation import evaluate
 from sgpo_mini.mini_gsm.pretraining import MAX_NEW_TOKENS, settings_for
 from sgpo_mini.mini_gsm.world import make_problems
 from sgpo_mini.scale.train import main as trl_main
 from sgpo_mini.student import load_student
+from sgpo_mini.support.intervals import _T_QUANTILES
 from sgpo_mini.training import train
 
 RESULTS = Path(__file__).parents[2] / "sgpo_mini" / "results" / "scale-learning.json"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from quick_student import quick_student
 
-from sgpo_mini.evaluation import confidence_interval, evaluate
+from sgpo_mini.evaluation import evaluate
 from sgpo_mini.mini_gsm import pretraining
 from sgpo_mini.mini_gsm.plans import LARGEST
 from sgpo_mini.mini_gsm.pretraining import (
@@ -23,6 +23,7 @@ from sgpo_mini.mini_gsm.world import PRACTICE_SHARE, SPLITS, make_problems, pret
 from sgpo_mini.strategies import autonomous_prompt, guided_prompt
 from sgpo_mini.student import load_student, new_student
 from sgpo_mini.study.evaluations import SURE_AND_WRONG
+from sgpo_mini.support.intervals import confidence_interval
 from sgpo_mini.training import METHODS, Config
 
 torch.set_num_threads(1)

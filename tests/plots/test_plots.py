@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from sgpo_mini import plots
-from sgpo_mini.evaluation import confidence_interval
 from sgpo_mini.plots import comparison as comparison_plots
 from sgpo_mini.plots import looks
 from sgpo_mini.plots.looks import LOOKS, looks_of
 from sgpo_mini.study.rows import BASELINE
 from sgpo_mini.study.rows import ROWS as ROWS_OF_COMPARISON
+from sgpo_mini.support.intervals import confidence_interval
 
 CURVES = {"GRPO": [(0, 0.4), (20, 0.6), (10, 0.5)], "SGPO": [(0, 0.4), (10, 0.6), (20, 0.75)]}
 ROWS = [

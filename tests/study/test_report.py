@@ -13,7 +13,6 @@ from quick_student import DIFFICULTY, HARD
 
 from sgpo_mini.__main__ import main
 from sgpo_mini.commands.compare import _rows
-from sgpo_mini.evaluation import confidence_interval
 from sgpo_mini.mini_gsm.pretraining import SETTINGS
 from sgpo_mini.mini_gsm.world import make_problems
 from sgpo_mini.strategy_sources.controls import CONTROLS
@@ -24,6 +23,7 @@ from sgpo_mini.study.report import report_comparison, run_comparison
 from sgpo_mini.study.rows import BASELINE, ROWS, config_of
 from sgpo_mini.study.runs import EVALUATED
 from sgpo_mini.support.files import read_rows
+from sgpo_mini.support.intervals import confidence_interval
 
 ABLATIONS = {
     "no-grpo": {"autonomous_grpo": False},

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from sgpo_mini.evaluation import confidence_interval
 from sgpo_mini.mini_gsm import pretraining
 from sgpo_mini.mini_gsm.plans import fitting_plans
 from sgpo_mini.mini_gsm.pretraining import SETTINGS
@@ -17,6 +16,7 @@ from sgpo_mini.study.claims import claims_table
 from sgpo_mini.study.evaluations import mean
 from sgpo_mini.study.report import report_comparison
 from sgpo_mini.study.transfer_table import transfer_table
+from sgpo_mini.support.intervals import confidence_interval
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "sgpo_mini" / "results"

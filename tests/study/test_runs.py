@@ -21,7 +21,7 @@ import torch
 from quick_student import DIFFICULTY, HARD, save_quick_student
 
 from sgpo_mini.__main__ import main
-from sgpo_mini.evaluation import confidence_interval, evaluate
+from sgpo_mini.evaluation import evaluate
 from sgpo_mini.mini_gsm.world import FAMILIES, make_problems
 from sgpo_mini.strategy_sources.controls import CONTROLS
 from sgpo_mini.student import load_student
@@ -38,6 +38,7 @@ from sgpo_mini.study.runs import EVALUATED, compare
 from sgpo_mini.study.tables import accuracy_curve, comparison_rows, family_groups
 from sgpo_mini.study.transfer_table import transfer_table
 from sgpo_mini.support.files import read_rows
+from sgpo_mini.support.intervals import confidence_interval
 from sgpo_mini.training import Config
 
 torch.set_num_threads(1)
