@@ -193,12 +193,20 @@ def load_student(
     return student
 
 
-def new_student(texts: Iterable[str], layers: int = 4, width: int = 128, seed: int = 0) -> Student:
+def new_student(
+    texts: Iterable[str],
+    layers: int = 4,
+    width: int = 128,
+    seed: int = 0,
+    initial_std: float = 0.02,
+) -> Student:
     """A new small student with a word-level tokenizer built from the words of `texts`.
 
     Every word, every whole number and every other character is one token; the vocabulary includes
-    the words that the prompts add. The model has Qwen2's architecture with head size 32. Raises
-    ValueError if `width` is not a multiple of 32.
+    the words that the prompts add. The model has Qwen2's architecture with head size 32, and its
+    weights are drawn with the standard deviation `initial_std`. A narrow model learns to copy from
+    its prompt much sooner with 0.08 than with Qwen2's 0.02. Raises ValueError if `width` is not a
+    multiple of 32.
     """
     if width < 32 or width % 32:
         raise ValueError(f"width must be a multiple of 32, not {width}")
@@ -211,6 +219,7 @@ def new_student(texts: Iterable[str], layers: int = 4, width: int = 128, seed: i
         num_attention_heads=width // 32,
         num_key_value_heads=width // 32,
         max_position_embeddings=512,
+        initializer_range=initial_std,
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
