@@ -28,8 +28,9 @@ from .losses import (
     policy_shaping_loss,
     reachable_target,
 )
+from .memory import micro_batches
 from .problems import Problem, Reward
-from .rollout import Rollouts, given_rollouts, micro_batches, rewards_of, sample, score, strategy_kl
+from .rollout import Rollouts, given_rollouts, rewards_of, sample, score, strategy_kl
 from .student import Student
 
 Scale = Callable[[Tensor], Tensor]
@@ -243,11 +244,15 @@ def _explore(student: Student, experience: Experience, config: Config, scale: Sc
     clip = (float("inf"),) * 2 if luffy else (config.clip_low, config.clip_high)
     total = 0.0
     for rows, part in _learnt_rollouts(experience, config):
-        logps = score(student, experience.autonomous_prompts, part, temperature=config.temperature)
-        moved = experience.old_logps is not None  # else the ratio is 1
-        old = experience.old_logps[rows, : logps.shape[1]] if moved else logps.detach()
-        loss = grpo_loss(logps, old, experience.advantages[rows], part.mask, *clip)
-        loss = loss * (len(rows) / count)  # equal group sizes: this is the mean over problems
+
+        def objective(logps: Tensor, rows=rows, part=part) -> Tensor:
+            moved = experience.old_logps is not None  # else the ratio is 1
+            old = experience.old_logps[rows, : logps.shape[1]] if moved else logps.detach()
+            loss = grpo_loss(logps, old, experience.advantages[rows], part.mask, *clip)
+            return loss * (len(rows) / count)  # equal group sizes: this is the mean over problems
+
+        prompts, temperature = experience.autonomous_prompts, config.temperature
+        loss = objective(score(student, prompts, part, temperature=temperature, loss=objective))
         scale(loss).backward()
         total += loss.item()
     return total
@@ -262,16 +267,26 @@ def _distill(student: Student, experience: Experience, config: Config, scale: Sc
     # Guided prompts are the longer ones, so they determine what fits.
     for rows in _micro_batches(guided, targets, config.micro_batch_tokens):
         part = targets.select(rows)
+
+        def objective(values: Tensor, part=part) -> Tensor:
+            """(B, T) -> (): of log-probabilities for SFT, else of the KL."""
+            if config.sft_on_target:
+                losses = negative_log_likelihood(values, part.mask)  # (B,)
+            else:
+                losses = distillation_loss(values, part.mask, config.delta)
+            return (experience.alpha[part.rows] * losses).sum() / len(experience.problems)
+
         if config.sft_on_target:
-            logps = score(student, autonomous, part)
-            losses = negative_log_likelihood(logps, part.mask)  # (B,)
+            values = score(student, autonomous, part, loss=objective)
         else:
-            kl = strategy_kl(student, guided, autonomous, part, reverse=config.reverse_kl)  # (B, T)
-            losses = distillation_loss(kl, part.mask, config.delta)
-            kl_sum += (kl.detach().sum() / kl_tokens).item()
+            reverse = config.reverse_kl
+            values = strategy_kl(
+                student, guided, autonomous, part, reverse=reverse, loss=objective
+            )  # (B, T)
+            kl_sum += (values.detach().sum() / kl_tokens).item()
             if config.delta is not None:
-                masked += ((kl.detach() > config.delta).sum() / kl_tokens).item()
-        loss = (experience.alpha[part.rows] * losses).sum() / len(experience.problems)
+                masked += ((values.detach() > config.delta).sum() / kl_tokens).item()
+        loss = objective(values)
         scale(loss).backward()
         total += loss.item()
     if config.sft_on_target:
@@ -291,12 +306,15 @@ def _imitate(student: Student, experience: Experience, config: Config, scale: Sc
         part = given.select(rows)
         # LUFFY's π is the sampling policy; SFT trains the model at temperature 1.
         temperature = config.temperature if luffy else 1.0
-        logps = score(student, prompts, part, temperature=temperature)
-        if luffy:
-            losses = policy_shaping_loss(logps, experience.given_advantages[rows], part.mask)
-        else:
-            losses = negative_log_likelihood(logps, part.mask)
-        loss = losses.sum() / count
+
+        def objective(logps: Tensor, rows=rows, part=part) -> Tensor:
+            if luffy:
+                losses = policy_shaping_loss(logps, experience.given_advantages[rows], part.mask)
+            else:
+                losses = negative_log_likelihood(logps, part.mask)
+            return losses.sum() / count
+
+        loss = objective(score(student, prompts, part, temperature=temperature, loss=objective))
         scale(loss).backward()
         total += loss.item()
     return total

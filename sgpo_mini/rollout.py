@@ -14,17 +14,14 @@ from torch import Tensor
 from transformers import Cache
 
 from .decoding import decode, tempered
-from .losses import forward_kl, in_chunks, reverse_kl, token_logps
+from .fused_head import Loss, through_head
+from .losses import forward_kl, reverse_kl, token_logps
+from .memory import chunk_size, rows_sampled_at_once
 from .problems import Problem, Reward
 from .student import Student
 from .support.checks import reward_of
 
 Prompt = Sequence[int]  # token ids
-
-# The logits of one chunk have at most this many numbers: 256 MiB in float32, or 64 MiB on a CPU,
-# where more rows do not make the product faster. (Below 32 MiB malloc keeps freed memory but reuses
-# its gaps badly: an update was even faster, but its memory grew with the number of chunks.)
-_CHUNK_NUMBERS, _CHUNK_NUMBERS_ON_CPU = 2**26, 2**24
 
 
 @dataclass
@@ -140,24 +137,41 @@ def rewards_of(rollouts: Rollouts, problems: Sequence[Problem], reward: Reward) 
 
 
 def score(
-    student: Student, prompts: Sequence[Prompt], rollouts: Rollouts, *, temperature: float = 1.0
+    student: Student,
+    prompts: Sequence[Prompt],
+    rollouts: Rollouts,
+    *,
+    temperature: float = 1.0,
+    loss: Loss | None = None,
 ) -> Tensor:
     """Log-probability of every token of the rollouts after `prompts`.
 
     The prompts may differ from the sampling prompts: guided trajectories are scored after the
     autonomous prompt. Logits are divided by the rollout temperature to give the sampling
-    probabilities. Returns (B, T) in nats, 0 on padding.
+    probabilities. `loss` (B, T) -> () is what the result will be used for: `through_head` needs it
+    to save work on a trainable head. Returns (B, T) in nats, 0 on padding.
     """
     distinct, places = rollouts.distinct()
+    inside = distinct.mask.bool()
 
-    def compute(states: Tensor, tokens: Tensor) -> Tensor:
-        return token_logps(tempered(student.head(states), temperature), tokens)  # (n,)
+    def compute(logits: Tensor, tokens: Tensor) -> Tensor:
+        return token_logps(tempered(logits, temperature), tokens)  # (n,)
+
+    def every(logps: Tensor) -> Tensor:
+        """(N,) -> (B, T): equal completions have equal log-probabilities."""
+        return _unflatten(logps, inside)[places]
 
     with student.autocast():
         states = completion_states(student, prompts, distinct)  # (N, H)
-        inside = distinct.mask.bool()
-        logps = in_chunks(compute, states, distinct.tokens[inside], size=chunk_size(student))
-    return _unflatten(logps, inside)[places]
+        logps = through_head(
+            compute,
+            student.head,
+            states,
+            distinct.tokens[inside],
+            size=chunk_size(student),
+            loss=loss and (lambda logps: loss(every(logps))),
+        )
+    return every(logps)
 
 
 def strategy_kl(
@@ -167,24 +181,35 @@ def strategy_kl(
     rollouts: Rollouts,
     *,
     reverse: bool = False,
+    loss: Loss | None = None,
 ) -> Tensor:
     """KL d_t between guided and autonomous student at every token: how much the strategy changes.
 
     The same weights read the guided trajectories õ twice: after the guided prompt (no gradient) and
-    after the autonomous prompt. Temperature 1. Returns (B, T) in nats, 0 on padding. Source: SGPO
-    (arXiv:2606.24064), objective 2; `reverse` is its ablation.
+    after the autonomous prompt. Temperature 1. `loss` as in `score`. Returns (B, T) in nats, 0 on
+    padding. Source: SGPO (arXiv:2606.24064), objective 2; `reverse` is its ablation.
     """
     divergence = reverse_kl if reverse else forward_kl
+    inside = rollouts.mask.bool()
 
-    def compute(guided: Tensor, autonomous: Tensor) -> Tensor:
-        return divergence(student.head(guided), student.head(autonomous))  # (n,)
+    def compute(autonomous_logits: Tensor, guided: Tensor) -> Tensor:
+        with torch.no_grad():
+            guided_logits = student.head(guided)
+        return divergence(guided_logits, autonomous_logits)  # (n,)
 
     with torch.no_grad(), student.autocast():
         guided = completion_states(student, guided_prompts, rollouts)  # (N, H)
     with student.autocast():
         autonomous = completion_states(student, autonomous_prompts, rollouts)  # (N, H)
-        kl = in_chunks(compute, guided, autonomous, size=chunk_size(student))
-    return _unflatten(kl, rollouts.mask.bool())
+        kl = through_head(
+            compute,
+            student.head,
+            autonomous,
+            guided,
+            size=chunk_size(student),
+            loss=loss and (lambda kl: loss(_unflatten(kl, inside))),
+        )
+    return _unflatten(kl, inside)
 
 
 def completion_states(student: Student, prompts: Sequence[Prompt], rollouts: Rollouts) -> Tensor:
@@ -271,44 +296,6 @@ def _pad_left(prompts: Sequence[Prompt], student: Student) -> tuple[Tensor, Tens
 def _positions(mask: Tensor) -> Tensor:
     """Position of each token in its own sequence, not counting left padding."""
     return (mask.cumsum(dim=1) - 1).clamp(min=0)
-
-
-def micro_batches(lengths: Sequence[tuple[int, ...]], budget: int) -> list[list[int]]:
-    """Indices of sequences, sorted by length, in batches of at most `budget` tokens.
-
-    lengths: tokens of each sequence's parts, such as (prompt, completion). Padding counts: each
-    part is padded to the longest of its batch (prompts left, completions right). A sequence above
-    the budget gets its own batch; budget 0 puts all into one batch, in order.
-    """
-    if not budget:
-        return [list(range(len(lengths)))] if lengths else []
-    batches: list[list[int]] = []
-    longest: list[int] = []  # of each part, in the last batch
-    for place in sorted(range(len(lengths)), key=lambda place: sum(lengths[place])):
-        together = list(map(max, longest, lengths[place]))
-        if batches and (len(batches[-1]) + 1) * sum(together) <= budget:
-            batches[-1].append(place)
-            longest = together
-        else:
-            batches.append([place])
-            longest = list(lengths[place])
-    return batches
-
-
-def chunk_size(student: Student) -> int:
-    on_cpu = student.device.type == "cpu"
-    numbers = min(_CHUNK_NUMBERS, _CHUNK_NUMBERS_ON_CPU) if on_cpu else _CHUNK_NUMBERS
-    return max(numbers // student.causal_model.config.get_text_config().vocab_size, 1)
-
-
-def rows_sampled_at_once(student: Student) -> int:
-    """The most completions that get their next token at once.
-
-    On a CPU a quarter of a chunk, 16 MiB: malloc requests and clears blocks above 32 MiB anew every
-    time, which takes as long as drawing from the logits; sampling leaves no gaps in its memory.
-    """
-    size = chunk_size(student)
-    return max(size // 4, 1) if student.device.type == "cpu" else size
 
 
 def _unflatten(values: Tensor, inside: Tensor) -> Tensor:

@@ -15,9 +15,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .checkpoints import RunFolder
-from .losses import in_chunks, token_logps
+from .fused_head import through_head
+from .losses import token_logps
+from .memory import chunk_size, micro_batches
 from .problems import Problem, without_notes
-from .rollout import chunk_size, micro_batches
 from .student import Student
 from .support.checks import context_window, refuse_beyond_window
 from .support.digests import digests_of_problems, digests_of_student
@@ -159,8 +160,8 @@ def sft_loss(student: Student, batch: Sequence[Example]) -> Tensor:
     ids = torch.tensor(ids, device=student.device)
     inside = torch.tensor(learnt, device=student.device).bool()  # (B, T - 1)
 
-    def compute(states: Tensor, tokens: Tensor) -> Tensor:
-        return token_logps(student.head(states), tokens)
+    def objective(logps: Tensor) -> Tensor:
+        return -logps.mean()
 
     with student.autocast():
         states, _ = student.hidden_states(
@@ -168,9 +169,15 @@ def sft_loss(student: Student, batch: Sequence[Example]) -> Tensor:
             attention_mask=torch.tensor(mask, device=student.device),
             use_cache=False,
         )
-        chunk = chunk_size(student)
-        logps = in_chunks(compute, states[:, :-1][inside], ids[:, 1:][inside], size=chunk)
-    return -logps.mean()
+        logps = through_head(
+            token_logps,
+            student.head,
+            states[:, :-1][inside],
+            ids[:, 1:][inside],
+            size=chunk_size(student),
+            loss=objective,
+        )
+    return objective(logps)
 
 
 def _fit(

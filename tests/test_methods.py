@@ -266,7 +266,7 @@ def test_luffys_own_rollouts_have_no_clip(student, monkeypatch):
     for method in ("luffy", "grpo"):
         settings = config(method=method)
         accumulate_gradient(student, experience_of(student, settings), settings)
-    assert clips == [(math.inf, math.inf), (0.2, 0.28)]
+    assert list(dict.fromkeys(clips)) == [(math.inf, math.inf), (0.2, 0.28)]
 
 
 # HPT

@@ -7,7 +7,7 @@ import pytest
 import torch
 from random_qwen import END_OF_TEXT, END_OF_TURN, START_OF_TURN, VOCABULARY, random_qwen
 
-from sgpo_mini import rollout
+from sgpo_mini import memory
 from sgpo_mini.evaluation import evaluate
 from sgpo_mini.problems import Problem, load_gsm8k
 from sgpo_mini.rollout import sample, score, strategy_kl
@@ -150,7 +150,7 @@ def test_log_probabilities_and_kl_never_hold_all_logits(student, problems, monke
     guided = [student.prompt_ids(p.question, p.strategy) for p in problems]
     drawn = sample(student, guided, 4, max_new_tokens=8)
     assert drawn.mask.sum() > 50
-    monkeypatch.setattr(rollout, "_CHUNK_NUMBERS", 10 * VOCABULARY)
+    monkeypatch.setattr(memory, "_CHUNK_NUMBERS", 10 * VOCABULARY)
 
     def work():
         logps = score(student, autonomous, drawn)
@@ -164,7 +164,7 @@ def test_log_probabilities_and_kl_never_hold_all_logits(student, problems, monke
 def test_a_training_step_never_holds_all_logits(model_folder, problems, monkeypatch):
     """Nor those of the prompts; while sampling, the logits of one token a completion exist."""
     student = load_student(model_folder, device="cpu")
-    monkeypatch.setattr(rollout, "_CHUNK_NUMBERS", 5 * VOCABULARY)
+    monkeypatch.setattr(memory, "_CHUNK_NUMBERS", 5 * VOCABULARY)
     config = dataclasses.replace(CONFIG, steps=1)
     most = largest_head_output(student, lambda: train(student, problems, config, reward=reward))
     completions = config.autonomous_rollouts + config.guided_rollouts  # a problem

@@ -10,9 +10,10 @@ import transformers
 from plain_decoding import generate
 from torch import Tensor
 
-from sgpo_mini import decoding, rollout
+from sgpo_mini import decoding, memory, rollout
 from sgpo_mini.decoding import draw, tempered
 from sgpo_mini.losses import token_entropy
+from sgpo_mini.memory import chunk_size, micro_batches, rows_sampled_at_once
 from sgpo_mini.problems import Problem
 from sgpo_mini.rollout import Rollouts, completion_states, rewards_of, sample, score, strategy_kl
 from sgpo_mini.student import Student, load_student, new_student, save_student
@@ -562,17 +563,21 @@ def checkpointing(student: Student) -> Student:
     return replace(student, gradient_checkpointing=True)
 
 
-def objective(student: Student, what: str, rollouts: Rollouts) -> Tensor:
+def objective(student: Student, what: str, rollouts: Rollouts, told: bool = True) -> Tensor:
+    """A weighted sum; `told`: the head's gradient is computed in the forward pass."""
+
+    def weighted(values: Tensor) -> Tensor:
+        return (values * torch.linspace(-1.0, 2.0, values.numel()).view(values.shape)).sum()
+
+    loss = weighted if told else None
     if what == "score":
-        values = score(student, PROMPTS, rollouts)
-    else:
-        values = strategy_kl(student, GUIDED, PROMPTS, rollouts)
-    return (values * torch.linspace(-1.0, 2.0, values.numel()).view(values.shape)).sum()
+        return weighted(score(student, PROMPTS, rollouts, loss=loss))
+    return weighted(strategy_kl(student, GUIDED, PROMPTS, rollouts, loss=loss))
 
 
-def value_and_gradients(student: Student, what: str, rollouts: Rollouts):
+def value_and_gradients(student: Student, what: str, rollouts: Rollouts, told: bool = True):
     student.model.zero_grad()
-    value = objective(student, what, rollouts)
+    value = objective(student, what, rollouts, told)
     value.backward()
     return value.detach(), {n: p.grad.clone() for n, p in student.model.named_parameters()}
 
@@ -625,11 +630,12 @@ def test_under_gradient_checkpointing_samples_and_scores_still_use_the_prompt():
 
 @pytest.mark.parametrize("numbers", [1, 40, 2**26])
 @pytest.mark.parametrize("what", ["score", "strategy_kl"])
-def test_the_size_of_a_chunk_changes_neither_value_nor_gradient(monkeypatch, what, numbers):
-    student, rollouts = make_student(), five_rollouts()
-    whole_value, whole_gradients = value_and_gradients(student, what, rollouts)
-    monkeypatch.setattr(rollout, "_CHUNK_NUMBERS", numbers)
-    value, gradients = value_and_gradients(student, what, rollouts)
+@pytest.mark.parametrize("told", [True, False])
+def test_the_size_of_a_chunk_changes_neither_value_nor_gradient(monkeypatch, what, numbers, told):
+    student, rollouts = make_student(), repeated_rollouts() if told else five_rollouts()
+    whole_value, whole_gradients = value_and_gradients(student, what, rollouts, told=False)
+    monkeypatch.setattr(memory, "_CHUNK_NUMBERS", numbers)
+    value, gradients = value_and_gradients(student, what, rollouts, told)
     close(value, whole_value)
     for name, gradient in whole_gradients.items():
         close(gradients[name], gradient)
@@ -638,7 +644,7 @@ def test_the_size_of_a_chunk_changes_neither_value_nor_gradient(monkeypatch, wha
 def test_no_chunk_of_logits_is_larger_than_the_limit(monkeypatch):
     student, rollouts = make_student(), five_rollouts()
     vocabulary = student.model.config.vocab_size
-    monkeypatch.setattr(rollout, "_CHUNK_NUMBERS", 2 * vocabulary)
+    monkeypatch.setattr(memory, "_CHUNK_NUMBERS", 2 * vocabulary)
     sizes = []
     student.head.register_forward_hook(lambda m, i, output: sizes.append(output.numel()))
     objective(student, "score", rollouts).backward()
@@ -649,27 +655,26 @@ def test_no_chunk_of_logits_is_larger_than_the_limit(monkeypatch):
 def test_a_chunk_is_smaller_on_a_cpu(monkeypatch):
     student = make_student()
     vocabulary = student.model.config.vocab_size
-    assert rollout.chunk_size(student) == 2**24 // vocabulary
+    assert chunk_size(student) == (2**23 - 2**19) // vocabulary
+    assert chunk_size(replace(student, plain_head=False)) == 2**24 // vocabulary
     monkeypatch.setattr(Student, "device", torch.device("cuda"))
-    assert (
-        rollout.chunk_size(student) == rollout.rows_sampled_at_once(student) == 2**26 // vocabulary
-    )
+    assert chunk_size(student) == rows_sampled_at_once(student) == 2**26 // vocabulary
 
 
 def test_sampling_in_parts_draws_the_same_tokens(monkeypatch):
     student = make_student()
     vocabulary = student.model.config.vocab_size
-    assert rollout.rows_sampled_at_once(student) == 2**24 // vocabulary // 4
+    assert rows_sampled_at_once(student) == 2**22 // vocabulary
     sizes, drawn = [], []
     student.head.register_forward_hook(lambda m, i, output: sizes.append(len(output)))
-    for numbers in (2**26, 4 * 4 * vocabulary, 1):
-        monkeypatch.setattr(rollout, "_CHUNK_NUMBERS", numbers)
+    for numbers in (2**26, 4 * vocabulary, 1):
+        monkeypatch.setattr(memory, "_CHUNK_NUMBERS", numbers)
         for temperature in (1.0, 0.0):
             sizes.clear()
             torch.manual_seed(0)
             some = sample(student, PROMPTS, 5, max_new_tokens=6, temperature=temperature)
             drawn.append(completions_of(some))
-            assert max(sizes) == min(5 * len(PROMPTS), max(numbers // vocabulary // 4, 1))
+            assert max(sizes) == min(5 * len(PROMPTS), max(numbers // vocabulary, 1))
     assert drawn[0] == drawn[2] == drawn[4] and drawn[1] == drawn[3] == drawn[5]
 
 
@@ -737,7 +742,7 @@ def test_no_gradient_of_the_kl_flows_through_the_guided_side(reverse):
 @pytest.mark.parametrize("budget", [1, 12, 20, 1000])
 def test_micro_batches_hold_like_lengths_and_at_most_so_many_tokens(budget):
     lengths = [(4, 3), (2, 1), (4, 5), (1, 2), (6, 6), (2, 2)]
-    batches = rollout.micro_batches(lengths, budget)
+    batches = micro_batches(lengths, budget)
     assert sorted(sum(batches, [])) == list(range(6))
     in_order = [sum(lengths[place]) for batch in batches for place in batch]
     assert in_order == sorted(map(sum, lengths))
@@ -749,10 +754,10 @@ def test_micro_batches_hold_like_lengths_and_at_most_so_many_tokens(budget):
 
 def test_a_long_prompt_and_a_long_completion_do_not_share_a_micro_batch():
     lengths = [(100, 10), (10, 100)]
-    assert rollout.micro_batches(lengths, 220) == [[0], [1]], "together they are 2 x 200 places"
-    assert rollout.micro_batches(lengths, 400) == [[0, 1]]
+    assert micro_batches(lengths, 220) == [[0], [1]], "together they are 2 x 200 places"
+    assert micro_batches(lengths, 400) == [[0, 1]]
 
 
 def test_without_a_budget_all_is_one_batch_in_its_order():
-    assert rollout.micro_batches([(7,), (3,), (9,)], 0) == [[0, 1, 2]]
-    assert rollout.micro_batches([], 0) == []
+    assert micro_batches([(7,), (3,), (9,)], 0) == [[0, 1, 2]]
+    assert micro_batches([], 0) == []

@@ -372,10 +372,10 @@ def test_with_one_update_a_batch_the_ratio_is_one(student, monkeypatch):
 
     monkeypatch.setattr(methods, "grpo_loss", spy)
     train(student, problems(), config(steps=2), reward=even_reward)
-    assert len(ratios) == 2 and all((ratio == 1).all() for ratio in ratios)
+    assert len(ratios) == 4 and all((ratio == 1).all() for ratio in ratios)
     ratios.clear()
     train(student, problems(), config(steps=1, updates_per_batch=2), reward=even_reward)
-    first, second = ratios
+    first, second = ratios[1::2]  # of the loss; the one before it was for the head's gradient
     torch.testing.assert_close(first, torch.ones_like(first), atol=1e-4, rtol=0)
     assert (second - 1).abs().max() > 1e-2  # the policy has moved since
 
@@ -418,12 +418,15 @@ def test_training_raises_the_reward(student):
 
 
 def poison(monkeypatch, kind: str, calls) -> None:
-    """Make the GRPO loss of the chosen calls (counted from 0) not finite, or its gradient alone."""
+    """Make the GRPO loss of the chosen updates (from 0) not finite, or its gradient alone.
+
+    An update calls it twice: for the gradient of the head, then for the loss.
+    """
     real, count = methods.grpo_loss, iter(range(10**6))
 
     def poisoned(logps, *rest):
         loss = real(logps, *rest)
-        if next(count) not in calls:
+        if next(count) // 2 not in calls:
             return loss
         if kind == "gradient":
             return loss + ((logps * 0).sum()).sqrt()  # 0, with the gradient 0 · inf
