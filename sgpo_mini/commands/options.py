@@ -88,8 +88,8 @@ SETTINGS = {
         "gradient_checkpointing": "recompute activations in the backward pass to save memory",
     },
     "the run": {
-        "evaluate_every": "measure validation accuracy every N steps (on mini-gsm; on gsm8k, "
-        "with the splits warmup and rl); 0: never",
+        "evaluate_every": "measure validation accuracy every N steps, if the data has a "
+        "validation split; 0: never",
         "early_stop": "stop after N measurements without a new best accuracy, and keep the best "
         "weights; 0: never",
         "checkpoint_every": "save a checkpoint every N steps, and after the last step",
