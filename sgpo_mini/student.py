@@ -199,18 +199,20 @@ def new_student(
     width: int = 128,
     seed: int = 0,
     initial_std: float = 0.02,
+    spaced_numbers: bool = False,
 ) -> Student:
     """A new small student with a word-level tokenizer built from the words of `texts`.
 
     Every word, every whole number and every other character is one token; the vocabulary includes
     the words that the prompts add. The model has Qwen2's architecture with head size 32, and its
     weights are drawn with the standard deviation `initial_std`. A narrow model learns to copy from
-    its prompt much sooner with 0.08 than with Qwen2's 0.02. Raises ValueError if `width` is not a
+    its prompt much sooner with 0.08 than with Qwen2's 0.02. With `spaced_numbers`, a number after a
+    space is one token, too. Raises ValueError if `width` is not a
     multiple of 32.
     """
     if width < 32 or width % 32:
         raise ValueError(f"width must be a multiple of 32, not {width}")
-    tokenizer = word_tokenizer([*texts, guided_prompt("", "")[0]["content"]])
+    tokenizer = word_tokenizer([*texts, guided_prompt("", "")[0]["content"]], spaced_numbers)
     config = Qwen2Config(
         vocab_size=len(tokenizer),
         hidden_size=width,

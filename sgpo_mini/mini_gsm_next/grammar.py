@@ -78,6 +78,13 @@ class Clause:
         noun = "times" if SCALES[self.verb] == "multiply" else "parts"
         return f"the number of {noun} {self.verb}"
 
+    @property
+    def label(self) -> str:
+        """How a solution names the quantity at the start of its line."""
+        if self == EACH:
+            return "In each box"
+        return self.role.removeprefix("the ").removeprefix("number of ").capitalize()
+
 
 EACH = Clause("held")
 

@@ -24,7 +24,7 @@ LAYERS, WIDTH, INITIAL_STD = 4, 96, 0.08
 STEPS, BATCH_SIZE, LEARNING_RATE = 16_000, 16, 3e-3
 GROWING, GUIDED_ALONE = 800, 2500  # steps
 PERIODS = (2, 3, 4, 5, 7, 10, 20, 50, 100, 200)  # of the waves in a number's first embedding
-MAX_NEW_TOKENS = 40  # the longest solution has 33
+MAX_NEW_TOKENS = 56  # the longest solution has 48
 SAMPLES = 16  # per problem, to measure the unguided accuracy
 
 
@@ -35,7 +35,7 @@ def make_tiny_student(
 
     `seed` draws the weights and the stream of examples. Raises what `pretrain` raises.
     """
-    student = new_student(vocabulary_texts(), LAYERS, WIDTH, seed, INITIAL_STD)
+    student = new_student(vocabulary_texts(), LAYERS, WIDTH, seed, INITIAL_STD, spaced_numbers=True)
     give_numbers_waves(student)
     return pretrain(
         student,
@@ -54,7 +54,8 @@ def vocabulary_texts() -> list[str]:
     problems += islice(pretraining_stream(0), 2000)  # with steps that no true plan has
     texts = [guided_prompt(p.question, p.strategy)[0]["content"] for p in problems]
     texts += [text for p in problems for text in (p.solution, p.expert_solution)]
-    return [*texts, INSTRUCTION, " ".join(map(str, range(1, LARGEST + 1)))]
+    numbers = range(1, LARGEST + 1)
+    return [*texts, INSTRUCTION, *map(str, numbers), *(f" {number}" for number in numbers)]
 
 
 def give_numbers_waves(student: Student) -> None:
@@ -70,10 +71,12 @@ def give_numbers_waves(student: Student) -> None:
     directions = torch.randn(weights.shape[1], waves.shape[1], generator=generator)
     turned = waves @ torch.linalg.qr(directions)[0].T
     turned *= INITIAL_STD * (weights.shape[1] / len(PERIODS)) ** 0.5
-    ids = student.tokenizer([str(n) for n in range(1, LARGEST + 1)], add_special_tokens=False)
-    places = torch.tensor(ids["input_ids"]).squeeze(1)
-    with torch.no_grad():
-        weights[places] = weights[places] / 2 + turned
+    for form in ("{}", " {}"):
+        texts = [form.format(number) for number in range(1, LARGEST + 1)]
+        ids = student.tokenizer(texts, add_special_tokens=False)["input_ids"]
+        places = torch.tensor(ids).squeeze(1)
+        with torch.no_grad():
+            weights[places] = weights[places] / 2 + turned
 
 
 def measure_tiny_student(student: Student, seed: int = 1) -> dict[str, dict[str, list[float]]]:

@@ -60,11 +60,15 @@ def plan_names(family: Family, plan: Plan) -> tuple[str, ...]:
     return tuple(f"{operation} {family.clauses[i].role}" for operation, i in plan)
 
 
-def write_solution(plan: Plan, numbers: tuple[int, ...]) -> str:
-    """The step-by-step solution in GSM8K's line form: one equation a line, then `#### N`."""
+def write_solution(family: Family, plan: Plan, numbers: tuple[int, ...]) -> str:
+    """The step-by-step solution in GSM8K's line form: a quantity's name and an equation a line.
+
+    The last line is `#### N`.
+    """
     running, lines = numbers[0], []
     for (operation, index), result in zip(plan, intermediate_results(plan, numbers), strict=True):
-        lines.append(f"{running} {SYMBOLS[operation]} {numbers[index + 1]} = {result}")
+        equation = f"{running} {SYMBOLS[operation]} {numbers[index + 1]} = {result}"
+        lines.append(f"{family.clauses[index].label}: {equation}")
         running = result
     return "\n".join([*lines, f"#### {running}"])
 
@@ -116,7 +120,7 @@ def write_problem(
         id=name,
         question=write_story(family, numbers, cast, forms),
         answer=str(intermediate_results(plan, numbers)[-1]),
-        solution=write_solution(plan, numbers),
+        solution=write_solution(family, plan, numbers),
         expert_solution=write_expert_solution(plan, numbers),
         strategy=strategy_for(family, plan).text if guided else "",
         family=family.name,

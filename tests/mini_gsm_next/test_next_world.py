@@ -281,12 +281,14 @@ def test_the_solution_follows_the_plan_and_its_arithmetic_is_right(stream):
     for problem in [*stream[:5000], *(p for split in SPLITS for p in make_problems(split))]:
         quantities = read_quantities(problem.question)
         number = {clause.role: number for number, clause in quantities if clause}
+        labels = {clause.role: clause.label for _, clause in quantities if clause}
         steps = [step.split(" ", 1) for step in problem.plan]
         *lines, last = problem.solution.split("\n")
         running = quantities[0][0]
         for line, (operation, role) in zip(lines, steps, strict=True):
             (result,) = run_plan(((operation, 0),), (running, number[role]))
-            assert line == f"{running} {signs[operation]} {number[role]} = {result}"
+            equation = f"{running} {signs[operation]} {number[role]} = {result}"
+            assert line == f"{labels[role]}: {equation}"
             running = result
         assert last == f"#### {running}" == f"#### {problem.answer}"
 
@@ -372,4 +374,9 @@ def test_parts_are_drawn_with_equal_chances():
 def test_a_clause_knows_its_kind_and_role():
     assert [Clause(v).kind for v in ("held", "lost", "split")] == ["each", "change", "scale"]
     assert Clause("split").role == "the number of parts split"
+    assert [Clause(v).label for v in ("held", "lost", "split")] == [
+        "In each box",
+        "Amount lost",
+        "Parts split",
+    ]
     assert {Clause(verb).operation for verb in SCALES} == {"multiply", "divide"}

@@ -1,0 +1,82 @@
+"""What the next tiny student starts from, and how it is measured."""
+
+import math
+
+import pytest
+import torch
+
+from sgpo_mini.mini_gsm_next import pretraining
+from sgpo_mini.mini_gsm_next.plans import LARGEST
+from sgpo_mini.mini_gsm_next.pretraining import (
+    MAX_NEW_TOKENS,
+    give_numbers_waves,
+    make_tiny_student,
+    measure_tiny_student,
+    vocabulary_texts,
+)
+from sgpo_mini.mini_gsm_next.stream import pretraining_stream
+from sgpo_mini.mini_gsm_next.world import SPLITS, make_problems
+from sgpo_mini.student import new_student
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def student():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretraining, "LAYERS", 1)
+        patch.setattr(pretraining, "WIDTH", 32)
+        return make_tiny_student(steps=2)
+
+
+def token_of(student, text):
+    (token,) = student.tokenizer(text, add_special_tokens=False)["input_ids"]
+    return token
+
+
+def test_it_can_read_and_write_every_problem(student):
+    problems = [p for split in SPLITS for p in make_problems(split)[::5]]
+    stream = pretraining_stream(5)
+    problems += [next(stream) for _ in range(300)]
+    for problem in problems:
+        prompt = student.decode(student.prompt_ids(problem.question, problem.strategy))
+        assert problem.question in prompt and problem.strategy in prompt
+        for solution in (problem.solution, problem.expert_solution):
+            ids = student.completion_ids(solution)
+            assert student.decode(ids) == solution
+            assert len(ids) <= MAX_NEW_TOKENS
+
+
+def test_each_number_is_one_token_with_and_without_a_space(student):
+    for number in range(1, LARGEST + 1):
+        assert token_of(student, str(number)) != token_of(student, f" {number}")
+
+
+def test_numbers_start_with_waves_of_several_periods():
+    student = new_student(vocabulary_texts(), 1, 96, 0, spaced_numbers=True)
+    weights = student.model.get_input_embeddings().weight
+    with torch.no_grad():
+        weights.zero_()
+    give_numbers_waves(student)
+    with torch.no_grad():
+        rows = weights[[token_of(student, str(n)) for n in range(1, LARGEST + 1)]]
+        spaced = weights[[token_of(student, f" {n}") for n in range(1, LARGEST + 1)]]
+    assert torch.equal(rows, spaced)
+    likeness = rows @ rows.T / rows[0].norm() ** 2
+    for first, second in ((1, 2), (10, 30), (7, 64)):
+        angles = [2 * math.pi * (first - second) / p for p in pretraining.PERIODS]
+        expected = sum(map(math.cos, angles)) / len(angles)
+        assert likeness[first - 1, second - 1] == pytest.approx(expected, abs=1e-4)
+    assert (weights.abs().sum(dim=1) > 0).sum() == 2 * LARGEST
+
+
+def test_each_split_is_measured_guided_and_unguided(student, monkeypatch):
+    few = {split: pretraining.draw_problems(split, seed=1)[:4] for split in SPLITS}
+    monkeypatch.setattr(pretraining, "draw_problems", lambda split, seed: few[split])
+    monkeypatch.setattr(pretraining, "SAMPLES", 2)
+    measured = measure_tiny_student(student)
+    assert set(measured) == set(SPLITS) - {"train"}
+    for row in measured.values():
+        assert set(row) == {"guided", "unguided"}
+        for mean, low, high in row.values():
+            assert low <= mean <= high and 0 <= mean <= 1
