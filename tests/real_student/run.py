@@ -5,7 +5,7 @@
     python tests/real_student/run.py --out runs/real-student
 
 Every stage is made of `python -m sgpo_mini` commands, one thread each, two at a time (--parallel);
-they are in OUT/done with their minutes. The stages:
+they are in OUT/done with their minutes. The weights take about 7 GB. The stages:
 
 1. strategies from the worked solutions of train and test;
 2. a mixed warm-up on the part `warmup`, which grows (--epochs 2, 4, ...) until guided accuracy at
@@ -42,6 +42,7 @@ class Study:
     new_calculations: int = 3  # of test problems unlike the training problems
     warm_epochs: tuple[int, ...] = (2, 4, 6, 8, 10)
     warm_batch: int = 16
+    warm_threads: int = 2  # it runs alone
     warm_rate: float = 1e-4
     temperatures: tuple[float, ...] = (1.0, 0.8, 0.6)
     enough: float = 0.2  # p_guide: below it, C is empty in most groups of 4
@@ -168,13 +169,15 @@ class Run:
         words += ("--split", "warmup", *self.guided("warmup"), "--with-strategy", 0.5)
         words += ("--batch-size", study.warm_batch, "--learning-rate", study.warm_rate)
         words += ("--micro-batch-tokens", study.micro_batch_tokens, "--out", self.out / "warm")
-        words += ("--threads", self.tasks.parallel)  # it runs alone
+        words += ("--threads", study.warm_threads)
         for epochs in study.warm_epochs:
             name, student = f"warm-{epochs}", self.out / f"warm-{epochs}"
             if not student.is_dir():
                 command = (*words, "--epochs", epochs)
                 self.tasks.run("warm-up", [self.task(name, *command, run=str(self.out / "warm"))])
-                shutil.copytree(self.out / "warm" / "student", f"{student}.part")
+                shutil.copytree(
+                    self.out / "warm" / "student", f"{student}.part", dirs_exist_ok=True
+                )
                 os.rename(f"{student}.part", student)
             sampled = ("--samples", study.samples, *self.guided("validation"), *self.longest())
             evaluations = [

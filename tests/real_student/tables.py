@@ -13,8 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sgpo_mini.evaluation import confidence_interval, pass_at_k
+from sgpo_mini.evaluation import pass_at_k
 from sgpo_mini.support.files import read_rows
+from sgpo_mini.support.intervals import confidence_interval, mean_difference
 
 MEASURE = "logs/measure-*.txt"
 ORDER = ("grpo", "sgpo", "sft")
@@ -61,7 +62,10 @@ def estimate(values: Sequence[float], over: str) -> str:
     told = f"{100 * mean(values):.1f}"
     if over == "seeds" and len(values) < 2:
         return told
-    low, high = confidence_interval(values, over)
+    if over == "differences":  # of the same problems
+        _, (low, high) = mean_difference(values)
+    else:
+        low, high = confidence_interval(values, over)
     return f"{told} ({100 * low:.1f} to {100 * high:.1f})"
 
 
@@ -104,7 +108,7 @@ def measures(out: Path) -> str:
         starts = ("| ", "SGPO ")
         told = [line for line in lines if line.startswith(starts) or " samples each; " in line]
         if len(told) > 2:  # it is finished
-            text = "\n".join([*told[:-2], "", " ".join(told[-2:])])
+            text = "\n".join([*told[:-2], "", told[-2], "", told[-1]])
             parts.append(f"### {path.stem.removeprefix('measure-')}\n\n{text}")
     return "\n\n".join(["## p_auto, p_guide and controls, on validation", *parts]) if parts else ""
 
@@ -151,7 +155,7 @@ def row_of(label: str, prompt: str, base: dict, runs: dict, score) -> list[str]:
     each = [mean([score(a[name]) - score(b[name]) for a, b in pairs]) for name in base]
     cells = [label, prompt, estimate([score(row) for row in base.values()], "problems")]
     cells += [estimate(means[m], "seeds") for m in ORDER]
-    return [*cells, estimate(gaps, "seeds"), estimate(each, "problems")]
+    return [*cells, estimate(gaps, "seeds"), estimate(each, "differences")]
 
 
 def runs_of(out: Path, study: dict, name: str) -> dict[str, list[list[dict]]]:

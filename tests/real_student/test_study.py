@@ -96,7 +96,7 @@ def test_the_tables_have_what_was_answered(study):
     for words in (
         "Chosen: 2 epochs, rollouts at temperature 0.8.",
         "| grpo | 0.0001 | 20.0 | 30.0 | chosen |",
-        "10 problems, 4 samples each; so SGPO has something to teach here.",
+        "10 problems, 4 samples each; so\n\nSGPO has something to teach here.",
         "| after 1.0 minutes | 25.0",
         "| alpha | 0.500 |",
         "| seconds | 30.0 |",
