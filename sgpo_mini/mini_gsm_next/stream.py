@@ -16,29 +16,27 @@ from .grammar import NAMES
 from .plans import fitting_plans, number_tuples
 from .world import TRAINING_SHARES, draw_cast, draw_forms, names_of, write_problem
 
-LENGTHS = (1, 2, 3, 3, 4)  # of the chains, drawn uniformly, once all lengths are told
+LENGTHS = (2, 3, 3, 4, 1)  # of the chains, drawn uniformly, once all lengths are told
 SURE_AND_WRONG_SHARE = 0.02
 
 
-def pretraining_stream(
-    seed: int, growing: int = 0, guided_alone: int = 0, longest: int = 4
-) -> Iterator[Problem]:
+def pretraining_stream(seed: int, growing: int = 0, guided_alone: int = 0) -> Iterator[Problem]:
     """Endless pretraining examples: a story, a fitting plan and the solution that follows it.
 
-    Over the first `growing` examples the longest chain grows from one clause to `longest`, and the
+    Over the first `growing` examples the chains grow: two clauses, then up to three, then any of
+    `LENGTHS`. Single clauses come last, because they need no strategy to be found. The
     first `guided_alone` examples all have a strategy.
     """
     generator, uses = random.Random(f"pretraining {seed}"), Counter()
     wrong, number = families_of_chains("sure_and_wrong"), 0
     while True:
-        limit = 1 + longest * number // growing if number < growing else longest
+        told = (1, 3, 3, 5)[min(3, 4 * number // growing)] if growing else 5
         number += 1
         if generator.random() < SURE_AND_WRONG_SHARE:
             family = generator.choice(wrong)
             names = names_of(family)[1]
         else:
-            lengths = [length for length in LENGTHS if length <= limit]
-            length = generator.choice(lengths)
+            length = generator.choice(LENGTHS[:told])
             chain = draw_chain(length, generator, uses, always_a_part=False)
             if is_held_out(chain):
                 continue

@@ -61,14 +61,15 @@ def plan_names(family: Family, plan: Plan) -> tuple[str, ...]:
 
 
 def write_solution(family: Family, plan: Plan, numbers: tuple[int, ...]) -> str:
-    """The step-by-step solution in GSM8K's line form: a quantity's name and an equation a line.
+    """The step-by-step solution in GSM8K's line form: a quantity and an equation a line.
 
     The last line is `#### N`.
     """
     running, lines = numbers[0], []
     for (operation, index), result in zip(plan, intermediate_results(plan, numbers), strict=True):
-        equation = f"{running} {SYMBOLS[operation]} {numbers[index + 1]} = {result}"
-        lines.append(f"{family.clauses[index].label}: {equation}")
+        number = numbers[index + 1]
+        equation = f"{running} {SYMBOLS[operation]} {number} = {result}"
+        lines.append(f"{family.clauses[index].label} {number}: {equation}")
         running = result
     return "\n".join([*lines, f"#### {running}"])
 

@@ -10,6 +10,7 @@ from sgpo_mini.mini_gsm_next.plans import LARGEST
 from sgpo_mini.mini_gsm_next.pretraining import (
     MAX_NEW_TOKENS,
     give_numbers_waves,
+    let_heads_look_back,
     make_tiny_student,
     measure_tiny_student,
     vocabulary_texts,
@@ -24,8 +25,8 @@ torch.set_num_threads(1)
 @pytest.fixture(scope="module")
 def student():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pretraining, "LAYERS", 1)
-        patch.setattr(pretraining, "WIDTH", 32)
+        patch.setattr(pretraining, "LAYERS", 2)
+        patch.setattr(pretraining, "WIDTH", 64)
         return make_tiny_student(steps=2)
 
 
@@ -68,6 +69,22 @@ def test_numbers_start_with_waves_of_several_periods():
         expected = sum(map(math.cos, angles)) / len(angles)
         assert likeness[first - 1, second - 1] == pytest.approx(expected, abs=1e-4)
     assert (weights.abs().sum(dim=1) > 0).sum() == 2 * LARGEST
+
+
+def test_a_head_starts_by_looking_from_a_word_to_the_number_behind_it():
+    student = new_student(vocabulary_texts(), 2, 96, 0, pretraining.INITIAL_STD, True)
+    let_heads_look_back(student)
+    student.model.set_attn_implementation("eager")
+    text = "Anna lost 5 shells. Then Anna found 7 shells. Later Ben won 9 shells. Amount found"
+    ids = student.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        first, second = student.model(ids, output_attentions=True).attentions
+    assert all(first[0, 0, t, t - 1] > 0.8 for t in range(4, ids.shape[1]))
+    assert all(first[0, 1, t, t] > 0.8 for t in range(4, ids.shape[1]))
+    words = [student.tokenizer.decode(token) for token in ids[0]]
+    looks = {word: second[0, 0, -1, i].item() for i, word in enumerate(words) if word[1:].isdigit()}
+    assert set(looks) == {" 5", " 7", " 9"}
+    assert looks[" 7"] > 2 * max(looks[" 5"], looks[" 9"])
 
 
 def test_each_split_is_measured_guided_and_unguided(student, monkeypatch):
