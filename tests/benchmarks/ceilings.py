@@ -1,6 +1,6 @@
 """Can the exams of the next mini-GSM be passed, and what does a student know before it trains?
 
-    python tests/benchmarks/ceilings.py --student FOLDER [--control] [--epochs 6] [--out FILE]
+    python tests/benchmarks/ceilings.py --student FOLDER [--control] [--out FILE]
 
 For each split, on draws with other numbers than its fixed problems: the rule reader, a random
 fitting plan (chance), the student guided and unguided, and the student after SFT on the true
@@ -18,7 +18,7 @@ import torch
 
 from sgpo_mini.evaluation import Evaluation, evaluate
 from sgpo_mini.mini_gsm_next.plans import fitting_plans
-from sgpo_mini.mini_gsm_next.pretraining import MAX_NEW_TOKENS, SAMPLES
+from sgpo_mini.mini_gsm_next.pretraining import MAX_NEW_TOKENS, over_families
 from sgpo_mini.mini_gsm_next.reading import read_plan
 from sgpo_mini.mini_gsm_next.world import (
     TRANSFER_SPLITS,
@@ -28,18 +28,10 @@ from sgpo_mini.mini_gsm_next.world import (
 )
 from sgpo_mini.student import Student, load_student
 from sgpo_mini.supervised import warm_up
-from sgpo_mini.support.intervals import confidence_interval
 
 EXAMS = ("validation", "reworded", *TRANSFER_SPLITS)  # `test` has validation's kind of chains
 AIMS = {"composed": 0.8, "new_pairs": 0.8, "longer": 0.8, "unseen": 0.6}
 BATCH_SIZE, LEARNING_RATE = 32, 5e-4
-
-
-def over_families(families: dict[str, list[float]]) -> list[float]:
-    """[mean, low, high] of the families' means."""
-    means = [sum(values) / len(values) for values in families.values()]
-    mean = sum(means) / len(means)
-    return [round(value, 4) for value in (mean, *confidence_interval(means))]
 
 
 def by_rule(split: str, control: bool) -> dict[str, list[float]]:
@@ -58,13 +50,13 @@ def answers(student: Student, split: str, control: bool, **settings: object) -> 
     return evaluate(student, problems, max_new_tokens=MAX_NEW_TOKENS, **settings)
 
 
-def measured(student: Student, split: str, control: bool) -> dict[str, list[float]]:
-    """Unguided accuracy: greedy, and the mean of 16 samples a problem."""
+def measured(student: Student, split: str, control: bool, samples: int) -> dict[str, list[float]]:
+    """Unguided accuracy: greedy, and the mean of some samples a problem."""
     greedy = answers(student, split, control)
-    sampled = answers(student, split, control, samples=SAMPLES, temperature=1.0)
+    sampled = answers(student, split, control, samples=samples, temperature=1.0)
     return {
         "unguided": over_families(greedy.by_family()),
-        "unguided avg@16": over_families(sampled.by_family()),
+        f"unguided avg@{samples}": over_families(sampled.by_family()),
     }
 
 
@@ -73,16 +65,17 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     parser.add_argument("--student", required=True, help="a folder with a pretrained student")
     parser.add_argument("--control", action="store_true", help="in the control world")
     parser.add_argument("--epochs", type=int, default=6, help="of SFT on the training chains")
+    parser.add_argument("--samples", type=int, default=16, help="a problem, at temperature 1")
     parser.add_argument("--splits", nargs="+", choices=EXAMS, default=EXAMS)
     parser.add_argument("--out", default="", help="a JSON file for the numbers")
     options = parser.parse_args(arguments)
-    control = options.control
+    control, samples = options.control, options.samples
     student = load_student(options.student, device="cpu")
     rows: dict[str, dict[str, list[float]]] = {}
     for split in options.splits:
         guided = answers(student, split, control, guided=True)
         rows[split] = by_rule(split, control) | {"guided": over_families(guided.by_family())}
-        rows[split] |= measured(student, split, control)
+        rows[split] |= measured(student, split, control, samples)
         print(split, json.dumps(rows[split]), flush=True)
     warm_up(
         student,
@@ -92,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
         learning_rate=LEARNING_RATE,
     )
     for split in options.splits:
-        after = measured(student, split, control)
+        after = measured(student, split, control, samples)
         rows[split] |= {name.replace("unguided", "ceiling"): row for name, row in after.items()}
         aim = "" if control or split not in AIMS else f"aim {AIMS[split]:.0%}"
         print(split, json.dumps(after), aim, flush=True)

@@ -1,5 +1,6 @@
 """What the next tiny student starts from, and how it is measured."""
 
+import json
 import math
 
 import pytest
@@ -12,12 +13,13 @@ from sgpo_mini.mini_gsm_next.pretraining import (
     give_numbers_waves,
     let_heads_look_back,
     make_tiny_student,
-    measure_tiny_student,
+    over_families,
+    save_tiny_student,
     vocabulary_texts,
 )
 from sgpo_mini.mini_gsm_next.stream import pretraining_stream
-from sgpo_mini.mini_gsm_next.world import SPLITS, make_problems
-from sgpo_mini.student import new_student
+from sgpo_mini.mini_gsm_next.world import SPLITS, draw_problems, make_problems
+from sgpo_mini.student import load_student, new_student
 
 torch.set_num_threads(1)
 
@@ -87,13 +89,22 @@ def test_a_head_starts_by_looking_from_a_word_to_the_number_behind_it():
     assert looks[" 7"] > 2 * max(looks[" 5"], looks[" 9"])
 
 
-def test_each_split_is_measured_guided_and_unguided(student, monkeypatch):
-    few = {split: pretraining.draw_problems(split, seed=1)[:4] for split in SPLITS}
+def test_each_split_is_measured_and_stands_in_the_model_card(student, monkeypatch, tmp_path):
+    few = {split: draw_problems(split, seed=1)[:40:10] for split in SPLITS}
     monkeypatch.setattr(pretraining, "draw_problems", lambda split, seed: few[split])
     monkeypatch.setattr(pretraining, "SAMPLES", 2)
-    measured = measure_tiny_student(student)
+    measured = save_tiny_student(student, tmp_path, seed=0)
     assert set(measured) == set(SPLITS) - {"train"}
-    for row in measured.values():
+    card = (tmp_path / "README.md").read_text("utf-8")
+    for split, row in measured.items():
         assert set(row) == {"guided", "unguided"}
         for mean, low, high in row.values():
             assert low <= mean <= high and 0 <= mean <= 1
+        assert f"| `{split}` | {row['guided'][0]:.3f} (" in card
+    assert json.loads((tmp_path / "measured.json").read_text("utf-8")) == measured
+    assert load_student(tmp_path).tokenizer.vocab_size == student.tokenizer.vocab_size
+
+
+def test_an_accuracy_over_families_counts_each_family_once():
+    mean, low, high = over_families({"a": [1.0, 1.0, 1.0], "b": [0.0]})
+    assert mean == 0.5 and low == 0.0 and high == 1.0
