@@ -1,5 +1,7 @@
 """The next mini-GSM: what is held out where, what is shared, and numbers that betray nothing."""
 
+import hashlib
+import json
 import random
 import re
 from collections import Counter, defaultdict
@@ -42,6 +44,23 @@ from sgpo_mini.mini_gsm_next.world import (
     split_table,
 )
 from sgpo_mini.strategies import Strategy, leaks
+
+# Others compare with runs on exactly these problems: changing one letter makes a new world.
+CHECKSUMS = {
+    "train": "9ad5fc38ac5a8b011f07a76170bc276248b7bd23346a20c0c0da8690cf20a8d5",
+    "validation": "a9e7d6ec8e0722d939a50a8954e32db77559c66d176476788aa510e58fa7b146",
+    "test": "8b3acebd7001439a595f257c4401c1ddf2f3b116170a902eb640400bfcadb486",
+    "reworded": "232f14a0c70e01664dbfdc54dd5ad32bb944df74ae9242e52f1000b41555d11a",
+    "composed": "c833d32d5aec80e94104002c602ee9bfdeb1c51cf29ffb2d3a9c37bbe5f67a9c",
+    "new_pairs": "57560160f8df4b18b65ebd5953e665f8d6f8f8f8036ef7adb703e4b7609beb05",
+    "longer": "24bc8a57648c91a7a53b7def7e1b999db14f6a9bbc76796b8443820c3348c5c7",
+    "unseen": "0d647587e31d9fec9c12be42c8d320f90bc337555731498a5cd68aa7bcacd4c5",
+    "easy": "2cdc62169419bee544b49207d950a494f7af627512461ff23a388f52775d23fd",
+    "sure_and_wrong": "a4b24ff448f212b4c52f034f27cb64fbc22e010cd1eb105203546eb9488cfe95",
+}
+
+CONTROL_CHECKSUM = "d83fdfd7e9e6da2b6f26ef26927bdd3c4ee64b90d8790ca18573ffa70d923770"
+STREAM_CHECKSUM = "2ee15a805df3a70fe70ad7cd0d2c9ead75036d0af478e28676f4670c5fdbf262"
 
 EVALUATION = [split for split in SPLITS if split not in ("train", "easy")]
 
@@ -90,6 +109,15 @@ def test_each_split_has_its_families_and_problems():
     assert sizes.pop("sure_and_wrong") == (40, 2)
     assert {sizes.pop(split) for split in ("validation", "test", "reworded")} == {(360, 360)}
     assert sizes == dict.fromkeys(TRANSFER_SPLITS, (300, 100))
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_problems_of_a_split_are_fixed(split):
+    assert checksum(split) == CHECKSUMS[split]
+
+
+def test_the_control_world_is_fixed():
+    assert checksum("test", control=True) == CONTROL_CHECKSUM
 
 
 def test_an_unknown_split_is_refused():
@@ -348,7 +376,8 @@ def test_chains_of_pretraining_grow():
 
 
 def test_the_stream_is_fixed_by_its_seed(stream):
-    assert list(islice(pretraining_stream(0), 300)) == stream[:300]
+    text = json.dumps([vars(problem) for problem in stream[:2000]], sort_keys=True)
+    assert hashlib.sha256(text.encode()).hexdigest() == STREAM_CHECKSUM
     assert list(islice(pretraining_stream(1), 300)) != stream[:300]
 
 
