@@ -6,18 +6,23 @@
     SGPO_TOKENIZER_DIR=... python tests/benchmarks/against_trl.py --trl-python /opt/trl/bin/python
 
 Same weights, prompts, rollouts, completion lengths, rewards, float32 and threads; each side in a
-process of its own, the two in turn. Two students: the shipped one, and random weights of Qwen2's
-architecture with the tokenizer in SGPO_TOKENIZER_DIR (Qwen2.5's: 152k tokens). Lengths are forced
-by a stop token that does not exist; the shipped student is measured with its own lengths too.
+process of its own, the two in turn. Three students: the shipped one; random weights of Qwen2's
+architecture with the tokenizer in SGPO_TOKENIZER_DIR (Qwen2.5's: 152k tokens); and random weights
+of SmolLM2-135M's shape, all of them trained or adapters of rank 16. Lengths are forced by a stop
+token that does not exist; the shipped student is measured with its own lengths too, and the 135M
+with lengths drawn by chance (one token in 40 stops).
 Every second completion is right, so that no problem lacks a signal and no rollout can be left out;
 what real rewards leave out is a row of its own, and so is our step without its habit of computing
 equal completions once. "TRL GRPO, head on completions" is kinder than TRL is on a CPU, where its
-fused head computes logits of the prompts as well: at 152k that row is the one compared with. TRL
+fused head computes logits of the prompts as well: at 152k and 49k it is the one compared with. TRL
 takes all completions at once, the largest micro-batch that fits; rows with a small one show what
-it saves in memory.
+it saves in memory. At 135M both sides learn 24 completions at a time: more do not fit in 24 GB.
 Writes sgpo_mini/results/against-trl.json and prints its table.
 
-`--quick` tries everything in a minute. `--table` prints the table of the file again.
+`--quick` tries everything in a minute. `--table` prints the table of the file again. The 135M takes
+an hour of two cores, so it is measured only when it is asked for:
+
+    python tests/benchmarks/against_trl.py --cases 135m --threads 2 --rounds 3
 """
 
 import argparse
@@ -32,6 +37,7 @@ from itertools import chain
 from operator import truediv
 from pathlib import Path
 
+import smollm_shape
 import torch
 import transformers
 from in_turn import Process
@@ -115,11 +121,19 @@ def main() -> None:
 def measure(options: argparse.Namespace, folder: Path) -> dict:
     shipped, wide = str(TINY_STUDENT), str(folder / "wide")
     short = 4 if options.quick else None
-    cases = {  # name -> (model, tokens, forced)
-        "shipped student, lengths forced": (shipped, short or 24, True),
-        "shipped student, its own lengths": (shipped, short or MAX_NEW_TOKENS, False),
-        "152k vocabulary, lengths forced": (wide, short or 12, True),
+    small = str(folder / "135m")
+    cases = {  # name -> (model, tokens, forced, rank of LoRA)
+        "shipped student, lengths forced": (shipped, short or 24, True, 0),
+        "shipped student, its own lengths": (shipped, short or MAX_NEW_TOKENS, False, 0),
+        "152k vocabulary, lengths forced": (wide, short or 12, True, 0),
     }
+    if options.quick or options.cases:
+        cases |= {
+            "135m, LoRA 16, lengths forced": (small, short or 64, True, 16),
+            "135m, full, lengths forced": (small, short or 64, True, 0),
+            "135m, LoRA 16, random lengths": (small, short or 64, False, 16),
+            "135m, full, random lengths": (small, short or 64, False, 0),
+        }
     results = {"command": "python tests/benchmarks/against_trl.py", "machine": machine()}
     results |= {"environment": options.environment, "cases": {}}
     if (options.cases or options.sides) and options.out.exists():
@@ -127,29 +141,41 @@ def measure(options: argparse.Namespace, folder: Path) -> dict:
             options.out.read_text(encoding="utf-8")
         )  # measured again is what was asked for
     results["matrix_rate"] = matrix_rate(options)
-    for name, (model, tokens, forced) in cases.items():
+    for name, (model, tokens, forced, rank) in cases.items():
         if not chosen([name], options.cases):
             continue
         if model == wide:
             build(folder / "wide", options.layers, options.hidden)
+        if model == small and not Path(small).exists():
+            smollm_shape.build(Path(small), *((1, 64) if options.quick else ()))
         case = results["cases"].setdefault(name, {"rows": {}})
         case |= {"tokens": tokens, "forced": forced}
-        batches = [batch(step) for step in range(1 if forced else BATCHES)]
+        stories = 3 if model == small else 1
+        batches = [batch(step, stories) for step in range(1 if forced else BATCHES)]
         config = AutoConfig.from_pretrained(model)
-        job = {"model": model, "tokens": tokens, "forced": forced, "no_token": config.vocab_size}
-        # On a CPU, TRL computes logits of the prompts too. At 152k that takes minutes: once.
+        # The tokens that stop a completion: one that does not exist, some, or the student's own.
+        stops = [config.vocab_size] if forced else smollm_shape.STOPS if model == small else []
+        job = {"model": model, "tokens": tokens, "forced": forced, "stops": stops, "rank": rank}
+        job["at_once"] = 24 if model == small else 0
+        # On a CPU, TRL computes logits of the prompts too. With a large vocabulary that takes
+        # minutes: once.
         trl, alone = (KINDER, [TRL]) if model == wide else (TRL, [])
+        if model == small:
+            trl, alone = KINDER, [TRL] * (forced and rank == 0)
         case["rival"] = trl
         other = "our GRPO, equals computed again" if forced else "our SGPO, real rewards"
         steps = [trl, "our GRPO", "our SGPO", other] + [KINDER, SMALL] * forced
         steps = list(dict.fromkeys(steps))
         kl = ["TRL full forward KL", "our full forward KL", SMALL_KL] * forced
-        for group in (steps, kl, ["transformers' generate", "our decode"], alone):
+        decoding = ["transformers' generate", "our decode"]
+        if model == small:
+            steps, kl, decoding = [KINDER, "our GRPO", "our SGPO"], [], []
+        for group in (steps, kl, decoding, alone):
             if group and chosen(group, options.sides):
                 for row in in_turn(group, job, batches, options, folder):
                     case["rows"][row["name"]] = row
         if forced and "our SGPO" in case["rows"]:
-            case["arithmetic"] = arithmetic(config, case["rows"], tokens)
+            case["arithmetic"] = arithmetic(config, case["rows"], tokens, 2 if rank else 3)
         print(f"{name}: measured", flush=True)
     return results
 
@@ -158,13 +184,15 @@ def chosen(names: list[str], words: list[str] | None) -> bool:
     return not words or any(word in name for name in names for word in words)
 
 
-def batch(step: int) -> list[dict]:
-    """Problems of mini-GSM's `train`, in the order in which a run with seed 0 draws them."""
+def batch(step: int, stories: int = 1) -> list[dict]:
+    """Problems of mini-GSM's `train`, in the order in which a run with seed 0 draws them.
+
+    Each question repeats its story `stories` times: three make a prompt of about 120 tokens.
+    """
     drawn = batch_of_step(make_problems("train"), PROBLEMS, seed=0, step=step)
-    return [
-        {"id": p.id, "question": p.question, "answer": p.answer, "strategy": p.strategy}
-        for p in drawn
-    ]
+    fields = ("id", "question", "answer", "strategy")
+    rows = [{name: getattr(problem, name) for name in fields} for problem in drawn]
+    return [row | {"question": " ".join([row["question"]] * stories)} for row in rows]
 
 
 def in_turn(
@@ -203,7 +231,7 @@ def job_of(name: str, base: dict, batches: list, folder: Path) -> dict:
     if "trainer" not in job:
         return {"rollouts": (ROLLOUTS, 0), "real_rewards": False, "batches": batches, **job}
     job["rollouts"] = GUIDED if job["trainer"] == "sdft" else ROLLOUTS
-    job = {"micro_batch": 0, **job, "problems_a_step": PROBLEMS}
+    job = {"micro_batch": job["at_once"], **job, "problems_a_step": PROBLEMS}
     job["problems"] = [
         {
             "prompt": autonomous_prompt(problem["question"]),
@@ -243,7 +271,8 @@ def machine() -> dict:
 def matrix_rate(options: argparse.Namespace) -> dict[str, float]:
     """Operations a second of a large float32 matrix product, the best of many, by threads."""
     job = {"method": "matrices", "model": str(TINY_STUDENT), "tokens": 1, "forced": False}
-    job |= {"rollouts": (2, 0), "real_rewards": False, "batches": [[]]}
+    job |= {"rollouts": (2, 0), "real_rewards": False, "batches": [[]], "stops": []}
+    job |= {"rank": 0, "at_once": 0}
     rates = {}
     with Process(
         sys.executable, HERE / "our_worker.py", job, options.environment | QUIET
@@ -256,13 +285,13 @@ def matrix_rate(options: argparse.Namespace) -> dict[str, float]:
     return rates
 
 
-def arithmetic(config: PretrainedConfig, rows: dict[str, dict], new: int) -> dict:
+def arithmetic(config: PretrainedConfig, rows: dict[str, dict], new: int, passes: int = 3) -> dict:
     """Operations that a step can't do without, were every product as fast as the machine's best.
 
     rows: each side's, for the lengths of its prompts and how many completions were distinct; new:
     tokens of a completion. A prompt is read once, equal completions once in the update (TRL, and
     our row "equals computed again": every one), and the backward pass costs twice the forward
-    pass. Nothing but matrix products.
+    pass, or once if the weights are frozen (`passes` 2 in place of 3). Only matrix products.
     """
     prompts, guided = (rows["our SGPO"][kind] for kind in ("prompts", "guided_prompts"))
 
@@ -288,18 +317,18 @@ def arithmetic(config: PretrainedConfig, rows: dict[str, dict], new: int) -> dic
         return sum(read(n, head=False) + size * read(new, n) for n in before)
 
     rivals, targets = GUIDED // 2, 1  # of a problem, with every second completion right
-    all_of_them = {"rollout": group(prompts, ROLLOUTS), "update": 3 * group(prompts, ROLLOUTS)}
+    all_of_them = {"rollout": group(prompts, ROLLOUTS), "update": passes * group(prompts, ROLLOUTS)}
     alone = ROLLOUTS - GUIDED
     sgpo = {
         "rollout": group(prompts, alone) + group(guided, GUIDED) + group(prompts, rivals),
-        "update": 3 * group(prompts, distinct("our SGPO"))
+        "update": passes * group(prompts, distinct("our SGPO"))
         + group(guided, targets)
-        + 3 * group(prompts, targets),
+        + passes * group(prompts, targets),
     }
     floors = dict.fromkeys((TRL, KINDER, SMALL, "our GRPO, equals computed again"), all_of_them)
     floors["our SGPO"] = sgpo
     if "our GRPO" in rows:
-        floors["our GRPO"] = all_of_them | {"update": 3 * group(prompts, distinct("our GRPO"))}
+        floors["our GRPO"] = all_of_them | {"update": passes * group(prompts, distinct("our GRPO"))}
     return floors
 
 

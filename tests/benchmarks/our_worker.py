@@ -2,9 +2,10 @@
 
 Reads the job as JSON: `method` (grpo, sgpo, distillation, decode, generate or matrices), `model` (a
 folder), `batches` of problems (one after the other, again and again), `rollouts` a problem
-(autonomous, guided), `tokens` (the limit), `forced` (run to the limit: no stop token is known,
-`no_token` is none), `real_rewards`, `again` (equal completions are computed one by one) and `saved`
-(for distillation: the tokens of TRL's first step).
+(autonomous, guided), `tokens` (the limit), `forced` (run to the limit), `stops` (tokens that end a
+completion; empty: the student's own), `rank` (of LoRA adapters; 0: all weights), `at_once`
+(completions with their prompts in a micro-batch; 0: all), `real_rewards`, `again` (equal
+completions are computed one by one) and `saved` (for distillation: the tokens of TRL's first step).
 """
 
 from itertools import chain, count, cycle
@@ -29,16 +30,21 @@ from sgpo_mini.training import _update
 def main() -> None:
     worker = Worker()
     job = worker.job
-    student = load_student(job["model"])
+    student = load_student(job["model"], lora_rank=job["rank"])
     student.model.eval()
-    if job["forced"]:
-        student.stop_ids = (job["no_token"],)
+    if job["stops"]:
+        student.stop_ids = tuple(job["stops"])
         methods.sample = as_if_finished(methods.sample)
     if job.get("again"):
         compute_equals_again()
     batches = [[Problem(**problem) for problem in batch] for batch in job["batches"]]
     guided = job["method"] == "sgpo"
+    prompts = [student.prompt_ids(p.question) for p in chain(*batches)]
+    guided_prompts = [student.prompt_ids(p.question, p.strategy) for p in chain(*batches)]
+    a_completion = max(map(len, [*prompts, []])) + job["tokens"]
     config = Config(
+        lora_rank=job["rank"],
+        micro_batch_tokens=job["at_once"] * a_completion,
         method="sgpo" if guided else "grpo",
         autonomous_rollouts=job["rollouts"][0],
         guided_rollouts=job["rollouts"][1],
@@ -56,8 +62,8 @@ def main() -> None:
     forget_peak()
     worker.answer(
         parameters=sum(p.numel() for p in student.model.parameters()),
-        prompts=[student.prompt_ids(p.question) for p in chain(*batches)],
-        guided_prompts=[student.prompt_ids(p.question, p.strategy) for p in chain(*batches)],
+        prompts=prompts,
+        guided_prompts=guided_prompts,
     )
     for request, batch in zip(worker.requests(), cycle(batches)):
         torch.set_num_threads(request["threads"])
@@ -71,7 +77,7 @@ def compute_equals_again() -> None:
 
 def optimizer_of(student: Student, config: Config) -> torch.optim.AdamW:
     """As `training.train` has it."""
-    parameters = student.model.parameters()
+    parameters = [p for p in student.model.parameters() if p.requires_grad]
     rate, decay = config.learning_rate, config.weight_decay
     return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
 

@@ -2,9 +2,9 @@
 
 Reads the job as JSON: `trainer` (grpo, sdft), `model` (a folder), `problems` (the chat messages of
 each prompt, and its strategy for sdft), `problems_a_step`, `rollouts` a problem, `tokens` (the
-limit), `forced` (run to the limit: no stop token is known, `no_token` is none), `micro_batch` (0:
-all completions at once), `compact` (the LM head reads completions alone, which TRL does on a GPU
-only) and `saved` (for sdft: a file for the tokens of the first step).
+limit), `stops` (tokens that end a completion; empty: the model's own), `rank` (of LoRA adapters; 0:
+all weights), `micro_batch` (0: all completions at once), `compact` (the LM head reads completions
+alone, which TRL does on a GPU only) and `saved` (for sdft: a file for the first step's tokens).
 """
 
 import tempfile
@@ -14,6 +14,7 @@ import torch
 import trl.trainer.utils
 from datasets import Dataset
 from in_turn import Worker, forget_peak
+from peft import LoraConfig
 from safetensors.torch import save_file
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
@@ -105,8 +106,8 @@ def build(job: dict, folder: str):
         "output_dir": folder,
         "seed": 0,
     }
-    if job["forced"]:
-        settings["generation_kwargs"] = {"eos_token_id": job["no_token"]}
+    if job["stops"]:
+        settings["generation_kwargs"] = {"eos_token_id": job["stops"]}
     rows = {"prompt": [problem["prompt"] for problem in job["problems"]]}
     if job["trainer"] == "sdft":
         settings |= {
@@ -135,10 +136,20 @@ def build(job: dict, folder: str):
             reward_funcs=every_second,
             args=GRPOConfig(**settings),
             train_dataset=Dataset.from_dict(rows),
+            peft_config=adapters_of(job["rank"]),
         )
-    if job["forced"]:
-        trainer.eos_token_ids = [job["no_token"]]
-    return trainer, {name: value for name, value in settings.items() if name != "output_dir"}
+    if job["stops"]:
+        trainer.eos_token_ids = job["stops"]
+    untold = ("output_dir", "generation_kwargs")
+    return trainer, {name: value for name, value in settings.items() if name not in untold}
+
+
+def adapters_of(rank: int) -> LoraConfig | None:
+    """As `load_student` has them."""
+    if not rank:
+        return None
+    settings = {"target_modules": "all-linear", "task_type": "CAUSAL_LM"}
+    return LoraConfig(r=rank, lora_alpha=2 * rank, **settings)
 
 
 def watch(trainer, turns: OneStepARequest, job: dict) -> None:
