@@ -36,6 +36,7 @@ def decode(
     temperature: float,
     top_p: float,
     rows_at_once: int,
+    watch: Callable[[int], None] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Sample B completions, each up to its first stop token or `max_new_tokens`.
 
@@ -43,8 +44,9 @@ def decode(
     left padding; rows (B,), the prompt of each completion. Returns the tokens (B, T), T the length
     of the longest completion, and the entropies (B, T) in nats of the sampling distributions
     (before `top_p`); values after a stop token are meaningless. With a plain LM head, the logits of
-    at most `rows_at_once` completions exist at a time. Both results are inference tensors: clone
-    them before using them with autograd.
+    at most `rows_at_once` completions exist at a time. `watch` is told after every step how many
+    tokens a completion has. Both results are inference tensors: clone them before using them with
+    autograd.
     """
     reserve(cache, rows, max_new_tokens)
     mask, length = mask[rows], mask.shape[1]  # of the context of the next token
@@ -67,11 +69,14 @@ def decode(
             past_key_values=cache,
             use_cache=True,
         )
-        numbers = uniform[going, len(steps)].split(rows_at_once)
-        parts = zip(states[:, -1].split(rows_at_once), numbers, strict=True)
+        parts = -(-len(going) // rows_at_once)  # of equal size: a small product is a slow one
+        numbers = uniform[going, len(steps)].chunk(parts)
+        parts = zip(states[:, -1].chunk(parts), numbers, strict=True)
         drawn = [_next(student, *part, temperature, top_p) for part in parts]
         token, entropy = (torch.cat(part) for part in zip(*drawn, strict=True))
         steps.append((going, token, entropy))
+        if watch:
+            watch(len(steps))
         ended |= torch.isin(token, stops)
         position, length = position + 1, length + 1
         if ended.sum() > _ENDED_SHARE * len(going):

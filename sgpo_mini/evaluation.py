@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from .memory import completions_at_once
 from .problems import Problem, Reward, numeric_reward
 from .rollout import rewards_of, sample
 from .student import Student
@@ -71,17 +73,18 @@ def evaluate(
     max_new_tokens: int = 256,
     reward: Reward = numeric_reward,
     right_reward: float = 1.0,
-    batch_size: int = 128,
+    batch_size: int | None = None,
     seed: int = 0,
     progress: str | None = None,
     within: Diagnostics | None = None,
 ) -> Evaluation:
     """Sample `samples` completions for each problem, with or without its strategy, and score them.
 
-    Temperature 0 is greedy for any `top_p`. `batch_size` counts completions. A completion is right
-    if its reward is at least `right_reward` and it was not cut off at the length limit. Warns on
-    standard error if most completions were cut off, or if none reaches `right_reward` although some
-    earn a reward. Torch's random state is restored. `progress` names a progress bar.
+    Temperature 0 is greedy for any `top_p`. `batch_size` counts completions; None: as many as
+    memory allows. A completion is right if its reward is at least `right_reward` and it was not cut
+    off at the length limit. Warns on standard error if most completions were cut off, or if none
+    reaches `right_reward` although some earn a reward. Torch's random state is restored. `progress`
+    names a progress bar.
 
     Before sampling, raises ValueError if there are no problems, a guided problem has no strategy, a
     setting is invalid, a prompt plus `max_new_tokens` exceeds the student's context window, or the
@@ -116,10 +119,20 @@ def evaluate(
     prompts = [student.prompt_ids(p.question, p.strategy if guided else "") for p in problems]
     # Sorted by length, so that batches need little padding.
     order = sorted(range(len(problems)), key=lambda index: len(prompts[index]))
-    size = max(batch_size // samples, 1)
+    longest = max(map(len, prompts)) + max_new_tokens
+    size = max((batch_size or completions_at_once(student, longest)) // samples, 1)
     texts, right, cut = ([()] * len(problems) for _ in range(3))
     highest = 0.0
     bar = tqdm(total=len(problems), desc=progress, disable=progress is None, leave=False)
+    shown = time.monotonic()
+
+    def watch(tokens: int) -> None:
+        """A batch of a large model takes minutes, so its tokens are shown every two seconds."""
+        nonlocal shown
+        if time.monotonic() - shown > 2:
+            shown = time.monotonic()
+            bar.set_postfix_str(f"token {tokens} of at most {max_new_tokens}")
+
     devices = [student.device] if student.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
@@ -132,6 +145,7 @@ def evaluate(
                 max_new_tokens=max_new_tokens,
                 temperature=temperature,
                 top_p=top_p,
+                watch=watch if progress else None,
             )
             answered = [problems[index] for index in chosen]
             rewards = rewards_of(rollouts, answered, reward)  # (P, k)

@@ -5,7 +5,7 @@ computed once, its keys and values are repeated for the group, and the completio
 them. Prompts are padded on the left, with an explicit mask and explicit positions.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -75,13 +75,14 @@ def sample(
     max_new_tokens: int,
     temperature: float = 1.0,
     top_p: float = 1.0,
+    watch: Callable[[int], None] | None = None,
 ) -> Rollouts:
     """Sample `group_size` completions of each prompt; temperature 0 takes the most likely token.
 
     `group_size` may differ per prompt; all groups are sampled together. Rollouts are samples of the
     policy: only the arguments here shape the distribution (`generate` would add defaults such as
-    `top_k=50`). Random numbers come from torch's global generator. Returns B completions, those of
-    one prompt next to each other.
+    `top_k=50`). Random numbers come from torch's global generator. `watch` is told after every
+    token how many there are. Returns B completions, those of one prompt next to each other.
     """
     sizes = torch.as_tensor(group_size, device=student.device).expand(len(prompts))  # (P,)
     rows = torch.arange(len(prompts), device=student.device).repeat_interleave(sizes)  # (B,)
@@ -97,6 +98,7 @@ def sample(
             temperature=temperature,
             top_p=top_p,
             rows_at_once=rows_sampled_at_once(student),
+            watch=watch,
         )
     tokens, entropies = tokens.clone(), entropies.clone()  # out of inference mode
     # A completion ends with its first stop token. We build the mask from that length, not from

@@ -9,6 +9,7 @@ from itertools import combinations
 import pytest
 import torch
 
+from sgpo_mini import evaluation
 from sgpo_mini.evaluation import Evaluation, avg_at_k, evaluate, paired_difference, pass_at_k
 from sgpo_mini.problems import Problem
 from sgpo_mini.strategies import INSTRUCTION
@@ -69,7 +70,18 @@ def test_guided_answers_are_given_with_the_strategy_and_unguided_ones_without(st
     assert max(long, short) < 0.1 and 0.3 < middle < 0.7
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 256])
+def test_a_batch_that_takes_long_shows_its_tokens(student, monkeypatch, capsys):
+    """Of a large model one batch takes minutes, and the bar of the problems stands still."""
+    seconds = iter(range(0, 10**6, 3))
+    monkeypatch.setattr(evaluation.time, "monotonic", lambda: next(seconds))
+    evaluate(student, PROBLEMS, guided=True, progress="guided", **SETTINGS)
+    shown = capsys.readouterr().err
+    assert "guided" in shown and "token 1 of at most 12" in shown and "token 3 of" in shown
+    evaluate(student, PROBLEMS, guided=True, **SETTINGS)
+    assert "token" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 256, None])
 @pytest.mark.parametrize("order", [[0, 1, 2], [2, 0, 1], [1, 0]])
 def test_greedy_answers_depend_on_neither_order_nor_batches(student, order, batch_size):
     problems = [PROBLEMS[place] for place in order]

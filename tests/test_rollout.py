@@ -13,7 +13,12 @@ from torch import Tensor
 from sgpo_mini import decoding, memory, rollout
 from sgpo_mini.decoding import draw, tempered
 from sgpo_mini.losses import token_entropy
-from sgpo_mini.memory import chunk_size, micro_batches, rows_sampled_at_once
+from sgpo_mini.memory import (
+    chunk_size,
+    completions_at_once,
+    micro_batches,
+    rows_sampled_at_once,
+)
 from sgpo_mini.problems import Problem
 from sgpo_mini.rollout import Rollouts, completion_states, rewards_of, sample, score, strategy_kl
 from sgpo_mini.student import Student, load_student, new_student, save_student
@@ -613,7 +618,7 @@ def test_the_gradient_is_that_of_plain_forward_passes(student):
     expected.backward()
     close(value, expected.detach())
     for name, parameter in student.model.named_parameters():
-        close(gradients[name], parameter.grad)
+        close(gradients[name], parameter.grad, 5e-5)  # scaled-up weights magnify rounding
     student.model.zero_grad()
 
 
@@ -661,10 +666,30 @@ def test_a_chunk_is_smaller_on_a_cpu(monkeypatch):
     assert chunk_size(student) == rows_sampled_at_once(student) == 2**26 // vocabulary
 
 
+def test_as_many_completions_are_evaluated_at_once_as_their_keys_and_values_allow(monkeypatch):
+    student = make_student()
+    a_token = 2 * 2 * 32 * 4  # bytes: keys and values in two layers, 32 float32 each
+    assert completions_at_once(student, 100) == 128, "more rows are no faster on a CPU"
+    assert completions_at_once(student, 2**29 // a_token // 7) == 7
+    assert completions_at_once(student, 2**40) == 1
+    monkeypatch.setattr(Student, "device", torch.device("cuda"))
+    properties = type("Properties", (), {"total_memory": 2**32})
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    assert completions_at_once(student, 100) == 2**30 // (100 * a_token)
+    half = replace(student, compute_dtype=torch.bfloat16)
+    assert completions_at_once(half, 100) == 2**31 // (100 * a_token)
+
+
+def test_every_token_is_told_to_whoever_watches():
+    seen = []
+    drawn = sample(make_student(), PROMPTS, 4, max_new_tokens=9, watch=seen.append)
+    assert seen == list(range(1, drawn.tokens.shape[1] + 1))
+
+
 def test_sampling_in_parts_draws_the_same_tokens(monkeypatch):
     student = make_student()
     vocabulary = student.model.config.vocab_size
-    assert rows_sampled_at_once(student) == 2**22 // vocabulary
+    assert rows_sampled_at_once(student) == (2**23 - 2**19) // vocabulary
     sizes, drawn = [], []
     student.head.register_forward_hook(lambda m, i, output: sizes.append(len(output)))
     for numbers in (2**26, 4 * vocabulary, 1):

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from .options import (
+    BATCH_SIZE,
     COLUMNS,
     SETTINGS,
     SPLITS,
@@ -152,8 +153,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     longest = SETTINGS["one step"]["max_new_tokens"]
     longest += " (default 256; on mini-gsm 40, as in training)"
     add_option(parser, "max_new_tokens", None, longest, whole(1))
-    batch_size = "completions generated at a time; fewer need less memory"
-    add_option(parser, "batch_size", 128, batch_size, whole(1))
+    add_option(parser, "batch_size", None, BATCH_SIZE, whole(1))
     add_option(parser, "limit", 0, "evaluate only the first N problems; 0: all", whole(0))
     add_option(parser, "seed", 0, "random seed of sampling", whole())
     add_option(parser, "threads", 0, SETTINGS["the run"]["threads"], whole(0))

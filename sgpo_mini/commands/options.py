@@ -16,6 +16,7 @@ SPLITS = (
     "split of mini-gsm (train, validation, test, reworded, composed, unseen) or of gsm8k (train, "
     "test, and warmup, rl and validation, which are parts of train); other data has no splits"
 )
+BATCH_SIZE = "completions generated at a time (default: as many as memory allows)"
 TEMPLATE = 'options of the chat template as a JSON object, such as {"enable_thinking": false}'
 
 # The help text of each setting, for `train --help`; names and defaults come from config.Config.

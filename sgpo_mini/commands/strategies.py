@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .options import (
+    BATCH_SIZE,
     COLUMNS,
     PROGRAM,
     SETTINGS,
@@ -48,7 +49,7 @@ _OF_MEASURE = {
     "strategies": "",
     "samples": 8,
     "temperature": 1.0,
-    "batch_size": 128,
+    "batch_size": None,
     "max_new_tokens": None,
     "chat_template_kwargs": None,
     "threads": 0,
@@ -286,7 +287,6 @@ def add_strategies(parser: argparse.ArgumentParser) -> None:
         "strategies": "JSONL file to measure (default: the strategies that come with the problems)",
         "samples": "completions per problem with each prompt",
         "temperature": "sampling temperature",
-        "batch_size": "completions generated at a time; fewer need less memory",
     }
     readers = {"timeout": number(above=0), "temperature": number(least=0)}
     for title, options in (("", _OF_TEACHER), ("--measure", _OF_MEASURE)):
@@ -300,3 +300,4 @@ def add_strategies(parser: argparse.ArgumentParser) -> None:
             shown = default == "" or "(default" in told[name]
             text = told[name] if shown else f"{told[name]} (default {show(default)})"
             add_option(group, name, None, text, readers.get(name, whole(1) if default else str))
+    add_option(group, "batch_size", None, BATCH_SIZE, whole(1))

@@ -105,7 +105,7 @@ def measure_strategies(
     max_new_tokens: int = 256,
     reward: Reward = numeric_reward,
     right_reward: float = 1.0,
-    batch_size: int = 128,
+    batch_size: int | None = None,
     seed: int = 0,
     progress: bool = False,
 ) -> StrategyMeasure:
