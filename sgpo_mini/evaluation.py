@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from .memory import completions_at_once
 from .problems import Problem, Reward, numeric_reward
 from .rollout import rewards_of, sample
 from .student import Student
 from .support.checks import refuse_beyond_window, try_reward
 from .support.diagnostics import Diagnostics
 from .support.intervals import mean_difference
+from .support.memory import completions_at_once
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,10 @@ from .losses import (
     policy_shaping_loss,
     reachable_target,
 )
-from .memory import micro_batches
 from .problems import Problem, Reward
 from .rollout import Rollouts, given_rollouts, rewards_of, sample, score, strategy_kl
 from .student import Student
+from .support.memory import micro_batches
 
 Scale = Callable[[Tensor], Tensor]
 

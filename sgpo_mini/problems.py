@@ -5,13 +5,13 @@ support/answers.py reads the answer in a text; support/records.py reads the rows
 
 import hashlib
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Number
 from pathlib import Path
 
 from .support.answers import extract_answer, gold_answer, is_correct, until_brace_closes
+from .support.notes import count_notes
 from .support.records import hub_records, records_of, text_field
 
 
@@ -44,8 +44,6 @@ GSM8K_PARTS = {"warmup": (0, 1, 2), "rl": (3, 4), "validation": (5,)}
 GSM8K_CONFIGS = ("main", "socratic")
 QUESTION_COLUMNS = ("question", "problem", "prompt")  # the first one in the file is used
 ANSWER_COLUMNS = ("answer", "ground_truth", "solution")
-
-_NOTE = re.compile(r"<<[^<>\n]*>>")
 
 
 def numeric_reward(completion: str, problem: Problem) -> float:
@@ -95,17 +93,12 @@ def load_gsm8k(
         question = text_field(record, "question", where)
         if part and _sixth(question) not in part:
             continue
-        if calculations and len(_NOTE.findall(solution)) != calculations:
+        if calculations and count_notes(solution) != calculations:
             continue
         problems.append(Problem(f"gsm8k-{split}-{index:04d}", question, answer, solution))
     if calculations and not problems:
         raise ValueError(f"no problem of GSM8K's {asked} has exactly {calculations} calculations")
     return problems
-
-
-def without_notes(solution: str) -> str:
-    """A solution without GSM8K's notes of its calculations, such as <<48/2=24>>."""
-    return _NOTE.sub("", solution)
 
 
 def _sixth(question: str) -> int:

@@ -14,12 +14,12 @@ from torch import Tensor
 from transformers import Cache
 
 from .decoding import decode, tempered
-from .fused_head import Loss, through_head
 from .losses import forward_kl, reverse_kl, token_logps
-from .memory import chunk_size, rows_sampled_at_once
 from .problems import Problem, Reward
 from .student import Student
 from .support.checks import reward_of
+from .support.fused_head import Loss, through_head
+from .support.memory import chunk_size, rows_sampled_at_once
 
 Prompt = Sequence[int]  # token ids
 

@@ -7,7 +7,6 @@ re-exports both functions.
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import chain, count, islice
 
 import torch
@@ -15,14 +14,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .checkpoints import RunFolder
-from .fused_head import through_head
 from .losses import token_logps
-from .memory import chunk_size, micro_batches
-from .problems import Problem, without_notes
+from .problems import Problem
 from .student import Student
 from .support.checks import context_window, refuse_beyond_window
 from .support.digests import digests_of_problems, digests_of_student
+from .support.fused_head import through_head
 from .support.launchers import refuse_several_processes
+from .support.memory import chunk_size, micro_batches
+from .support.notes import solutions_to_learn
 from .support.steps import count_step, finishing_steps, gradient_scaler, refuse_failures, take_step
 
 Example = tuple[list[int], list[int]]  # token ids of prompt and completion
@@ -111,9 +111,7 @@ def warm_up(
             raise ValueError(f"warm-up: problem {problem.id!r} has no {lacks}; add it")
     digests = digests_of_problems(problems, strategies=with_strategy > 0)
     digests |= digests_of_student(student.sources)
-    noted = any(without_notes(problem.solution) != problem.solution for problem in problems)
-    if not calculation_notes:
-        problems = [replace(p, solution=without_notes(p.solution)) for p in problems]
+    problems, noted = solutions_to_learn(problems, "solution", calculation_notes)
     refuse_beyond_window(student, problems, guided=with_strategy > 0, solution="solution")
     count = len(problems)
     unguided = [_example(student, p, "") for p in problems] if with_strategy < 1 else []

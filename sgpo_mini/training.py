@@ -7,7 +7,7 @@ import random
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import torch
 from tqdm import tqdm
@@ -16,7 +16,7 @@ from .checkpoints import RunFolder
 from .config import IMITATING, METHODS, Config
 from .evaluation import evaluate
 from .methods import Experience, accumulate_gradient, collect
-from .problems import Problem, Reward, numeric_reward, without_notes
+from .problems import Problem, Reward, numeric_reward
 from .strategies import having_strategies, require_strategies
 from .student import Student
 from .supervised import pretrain, warm_up
@@ -24,6 +24,7 @@ from .support.checks import RewardError, refuse_beyond_window, refuse_unknown_wo
 from .support.diagnostics import Diagnostics
 from .support.digests import digests_of_problems, digests_of_student
 from .support.launchers import refuse_several_processes
+from .support.notes import solutions_to_learn
 from .support.steps import (
     count_step,
     finishing_steps,
@@ -69,7 +70,9 @@ def train(
     if not (config.chat_template_kwargs or {}).items() <= student.chat_template_kwargs.items():
         raise ValueError("the student has other chat_template_kwargs: pass them to load_student")
     digests = _digests(student, problems, validation, config) if config.out else {}
-    problems, noted = _without_notes(problems, config)
+    noted, keep = False, config.calculation_notes
+    if config.method in IMITATING:
+        problems, noted = solutions_to_learn(problems, config.given_solution, keep)
     problems = _usable(student, problems, config)
     _try_out(student, problems, validation, config, reward)
     size = config.problems_per_step
@@ -81,7 +84,7 @@ def train(
     del settings["resume"]
     settings["chat_template_kwargs"] = student.chat_template_kwargs or None
     # Versions without this setting kept all notes.
-    may_differ, defaults = ("steps", "out"), asdict(Config()) | {"calculation_notes": noted}
+    may_differ, defaults = ("steps", "out"), asdict(Config()) | {"calculation_notes": noted or keep}
     with RunFolder.open(
         config.out, settings, config.resume, digests, may_differ, defaults
     ) as folder:
@@ -205,19 +208,6 @@ def _usable(student: Student, problems: Sequence[Problem], config: Config) -> li
     read += [getattr(p, name) for p in problems if imitating]
     refuse_unknown_words(student, read)
     return list(problems)
-
-
-def _without_notes(problems: Sequence[Problem], config: Config) -> tuple[Sequence[Problem], bool]:
-    """The problems as they are imitated, and whether a solution to imitate has notes."""
-    name = config.given_solution
-    learnt = [without_notes(getattr(p, name)) for p in problems]
-    noted = any(text != getattr(p, name) for p, text in zip(problems, learnt, strict=True))
-    if config.method not in IMITATING or not noted:
-        return problems, config.calculation_notes
-    if not config.calculation_notes:
-        pairs = zip(problems, learnt, strict=True)
-        problems = [replace(problem, **{name: text}) for problem, text in pairs]
-    return problems, True
 
 
 def _try_out(

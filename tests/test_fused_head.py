@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from sgpo_mini.fused_head import through_head
 from sgpo_mini.losses import distillation_loss, forward_kl, grpo_loss, reverse_kl, token_logps
+from sgpo_mini.support.fused_head import through_head
 
 N, H, V = 11, 6, 17
 TOKENS = torch.arange(N) % V

@@ -20,8 +20,8 @@ from sgpo_mini.problems import (
     load_gsm8k,
     load_problems,
     numeric_reward,
-    without_notes,
 )
+from sgpo_mini.support.notes import without_notes
 
 STATED = [
     # the ways to state an answer

@@ -7,7 +7,6 @@ import pytest
 import torch
 from random_qwen import END_OF_TEXT, END_OF_TURN, START_OF_TURN, VOCABULARY, random_qwen
 
-from sgpo_mini import memory
 from sgpo_mini.evaluation import evaluate
 from sgpo_mini.problems import Problem, load_gsm8k
 from sgpo_mini.rollout import sample, score, strategy_kl
@@ -19,6 +18,7 @@ from sgpo_mini.strategies import (
     with_strategies,
 )
 from sgpo_mini.student import load_student
+from sgpo_mini.support import memory
 from sgpo_mini.support.checks import refuse_unknown_words
 from sgpo_mini.training import Config, train
 

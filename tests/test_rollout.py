@@ -10,18 +10,19 @@ import transformers
 from plain_decoding import generate
 from torch import Tensor
 
-from sgpo_mini import decoding, memory, rollout
+from sgpo_mini import decoding, rollout
 from sgpo_mini.decoding import draw, tempered
 from sgpo_mini.losses import token_entropy
-from sgpo_mini.memory import (
+from sgpo_mini.problems import Problem
+from sgpo_mini.rollout import Rollouts, completion_states, rewards_of, sample, score, strategy_kl
+from sgpo_mini.student import Student, load_student, new_student, save_student
+from sgpo_mini.support import memory
+from sgpo_mini.support.memory import (
     chunk_size,
     completions_at_once,
     micro_batches,
     rows_sampled_at_once,
 )
-from sgpo_mini.problems import Problem
-from sgpo_mini.rollout import Rollouts, completion_states, rewards_of, sample, score, strategy_kl
-from sgpo_mini.student import Student, load_student, new_student, save_student
 
 # Token ids. 5, 6, ... are words; prompts of different lengths, one of them a single token.
 PROMPTS = [[5, 6, 7], [8], [6, 9, 5, 7, 8, 10, 6]]

@@ -66,10 +66,10 @@ def _make_tiny(options: argparse.Namespace) -> None:
 
 def _warm_up(options: argparse.Namespace) -> None:
     from ..checkpoints import save_with_checksums
-    from ..problems import without_notes
     from ..strategies import having_strategies
     from ..supervised import warm_up
     from ..support.checks import refuse_unknown_words
+    from ..support.notes import without_notes
 
     given = {name: getattr(options, name) for name in _OF_SFT}
     settings = _OF_SFT | {name: value for name, value in given.items() if value is not None}

@@ -19,11 +19,11 @@ from sgpo_mini import methods
 from sgpo_mini.config import Config
 from sgpo_mini.decoding import decode
 from sgpo_mini.losses import distillation_loss
-from sgpo_mini.memory import rows_sampled_at_once
 from sgpo_mini.problems import Problem, numeric_reward
 from sgpo_mini.rollout import Rollouts, _prefill, strategy_kl
 from sgpo_mini.student import Student, load_student
 from sgpo_mini.supervised import gradient_scaler
+from sgpo_mini.support.memory import rows_sampled_at_once
 from sgpo_mini.training import _update
 
 

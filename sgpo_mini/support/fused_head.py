@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .losses import in_chunks
+from ..losses import in_chunks
 
 Loss = Callable[[Tensor], Tensor]
 

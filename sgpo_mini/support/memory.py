@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
-from .student import Student
+from ..student import Student
 
 # The logits of one chunk have at most this many numbers: 256 MiB in float32. On a CPU more rows do
 # not make the product faster, and malloc takes blocks of 32 MiB and more from the kernel every
