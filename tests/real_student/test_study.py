@@ -26,7 +26,7 @@ def test_a_task_runs_once_and_a_failed_one_tells_the_end_of_its_log(tmp_path, ca
         tasks.run("stage", [good, bad])
     tasks.run("stage", [good])
     tasks.run("stage", [good])
-    assert (tmp_path / "good").read_text() == "x" and tasks.done("good").is_file()
+    assert (tmp_path / "good").read_text(encoding="utf-8") == "x" and tasks.done("good").is_file()
     assert not tasks.done("bad").exists() and "0 of 2 done" in capsys.readouterr().out
 
 
@@ -117,13 +117,15 @@ def test_the_packed_study_makes_the_same_report_without_theirs(study):
     packed = study.parent / "packed"
     for folder in (packed, study.parent / "again"):
         command = [sys.executable, str(HERE / "pack.py"), str(study), str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8")
         assert done.returncode == 0 and " MB" in done.stdout, done.stderr
-    assert (packed / "report.md").read_text() == report(study).read_text()
+    assert (packed / "report.md").read_text(encoding="utf-8") == report(study).read_text(
+        encoding="utf-8"
+    )
     files = sorted(path.relative_to(packed) for path in packed.rglob("*") if path.is_file())
     for file in files:
         assert (packed / file).read_bytes() == (study.parent / "again" / file).read_bytes()
-    assert json.loads((packed / "minutes.json").read_text())["sgpo-0"] == 2.5
+    assert json.loads((packed / "minutes.json").read_text(encoding="utf-8"))["sgpo-0"] == 2.5
     assert not any(file.suffix == ".jsonl" for file in files)
     texts = {
         kind: packed / f"answers/sgpo-0-{kind}/unguided.jsonl.gz" for kind in ("greedy", "avg4")
