@@ -101,7 +101,7 @@ class RunFolder:
             for name in before.keys() - {*may_differ, DIGESTS}
             if before[name] != settings.get(name)
             # a setting that the run or this version does not have is off there
-            and (before[name] or settings.get(name) or saved.keys() & settings.keys() >= {name})
+            and (before[name] or settings.get(name) or (name in saved and name in settings))
         )
         if other:
             told = ", ".join(f"{name} (was {before[name]!r})" for name in other)

@@ -207,8 +207,7 @@ def new_student(
     the words that the prompts add. The model has Qwen2's architecture with head size 32, and its
     weights are drawn with the standard deviation `initial_std`. A narrow model learns to copy from
     its prompt much sooner with 0.08 than with Qwen2's 0.02. With `spaced_numbers`, a number after a
-    space is one token, too. Raises ValueError if `width` is not a
-    multiple of 32.
+    space is one token, too. Raises ValueError if `width` is not a multiple of 32.
     """
     if width < 32 or width % 32:
         raise ValueError(f"width must be a multiple of 32, not {width}")

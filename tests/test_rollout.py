@@ -24,6 +24,8 @@ from sgpo_mini.support.memory import (
     rows_sampled_at_once,
 )
 
+torch.set_num_threads(1)
+
 # Token ids. 5, 6, ... are words; prompts of different lengths, one of them a single token.
 PROMPTS = [[5, 6, 7], [8], [6, 9, 5, 7, 8, 10, 6]]
 GUIDED = [[5, 11, 9, 6, 7], [8, 10, 10], [6, 9, 5, 7, 8, 10, 6, 11]]
@@ -619,7 +621,7 @@ def test_the_gradient_is_that_of_plain_forward_passes(student):
     expected.backward()
     close(value, expected.detach())
     for name, parameter in student.model.named_parameters():
-        close(gradients[name], parameter.grad, 5e-5)  # scaled-up weights magnify rounding
+        close(gradients[name], parameter.grad)
     student.model.zero_grad()
 
 

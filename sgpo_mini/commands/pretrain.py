@@ -69,7 +69,7 @@ def _warm_up(options: argparse.Namespace) -> None:
     from ..strategies import having_strategies
     from ..supervised import warm_up
     from ..support.checks import refuse_unknown_words
-    from ..support.notes import without_notes
+    from ..support.notes import solutions_to_learn
 
     given = {name: getattr(options, name) for name in _OF_SFT}
     settings = _OF_SFT | {name: value for name, value in given.items() if value is not None}
@@ -80,10 +80,11 @@ def _warm_up(options: argparse.Namespace) -> None:
         problems = having_strategies(problems)
     names = ("lora_rank", "gradient_checkpointing", "chat_template_kwargs")
     student = student_of(options.student, **{name: settings.pop(name) for name in names})
-    guided, noted = settings["with_strategy"] > 0, settings["calculation_notes"]
-    learnt = [p.solution if noted else without_notes(p.solution) for p in problems]
-    asked = [f"{p.question}\n{p.strategy if guided else ''}" for p in problems]
-    refuse_unknown_words(student, asked + learnt)
+    guided = settings["with_strategy"] > 0
+    learnt, _ = solutions_to_learn(problems, "solution", settings["calculation_notes"])
+    refuse_unknown_words(
+        student, (f"{p.question}\n{p.strategy if guided else ''}\n{p.solution}" for p in learnt)
+    )
     warm_up(
         student, problems, seed=options.seed, out=options.out, resume=options.resume, **settings
     )

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 
+from ..mini_gsm.plans import Plan
 from .grammar import CHANGES, EACH, SCALES, SETTINGS, SURE_AND_WRONG, Clause
-from .plans import Plan, Shape, fitting_plans, revealing_nothing
+from .plans import Shape, fitting_plans, revealing_nothing
 
 TRAINING_CHAINS = 720  # of three clauses
 TRANSFER_CHAINS = 100  # of each transfer split

@@ -9,7 +9,6 @@ Numbers are drawn so that *every* fitting plan gives positive whole numbers and 
 wrong answer. So the numbers never reveal the plan.
 """
 
-import operator
 import random
 from collections.abc import Iterable
 from functools import cache
@@ -18,16 +17,11 @@ from math import prod
 
 import torch
 
+from ..mini_gsm.plans import OPERATIONS, Plan
+
 LARGEST = 64  # the largest number of any story or solution; the tiny student memorises the sums
 POOL = 2400  # number tuples of a shape
 
-OPERATIONS = {
-    "add": operator.add,
-    "subtract": operator.sub,
-    "multiply": operator.mul,
-    "divide": operator.floordiv,
-}
-SYMBOLS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 # What a quantity of each kind can do; "" leaves it out.
 WAYS = {
     "change": ("", "add", "subtract"),
@@ -36,8 +30,6 @@ WAYS = {
 }
 _RANGES = {"change": range(2, 10), "scale": range(2, 5), "each": range(2, 10)}
 
-# A plan is a sequence of steps: (operation, index of the clause in the chain).
-Plan = tuple[tuple[str, int], ...]
 Shape = tuple[str, ...]  # the kinds of a chain's clauses
 
 
@@ -47,15 +39,6 @@ def fitting_plans(shape: Shape) -> tuple[Plan, ...]:
     chosen = product(*(WAYS[kind] for kind in shape))
     plans = (tuple((way, i) for i, way in enumerate(ways) if way) for ways in chosen)
     return tuple(plan for plan in plans if plan)
-
-
-def intermediate_results(plan: Plan, numbers: tuple[int, ...]) -> list[int]:
-    """The amount after each step, for numbers that fit."""
-    running, results = numbers[0], []
-    for operation, index in plan:
-        running = OPERATIONS[operation](running, numbers[index + 1])
-        results.append(running)
-    return results
 
 
 def all_plans_work(shape: Shape, numbers: tuple[int, ...]) -> bool:

@@ -10,6 +10,8 @@ import json
 import random
 from functools import cache
 
+from ..mini_gsm.plans import SYMBOLS, Plan, intermediate_results
+from ..mini_gsm.world import PHRASES, write_expert_solution
 from ..problems import Problem
 from ..strategies import Strategy
 from .chains import Family, families_of_chains, true_plan
@@ -25,7 +27,7 @@ from .grammar import (
     question_of,
     sentence_of,
 )
-from .plans import SYMBOLS, Plan, intermediate_results, number_tuples, revealing_nothing
+from .plans import number_tuples, revealing_nothing
 
 TRANSFER_SPLITS = ("composed", "new_pairs", "longer", "unseen")
 SPLITS = ("train", "validation", "test", "reworded", *TRANSFER_SPLITS, "easy", "sure_and_wrong")
@@ -38,13 +40,6 @@ _SHARES = {"validation": (0,), "test": (1,), "reworded": (2,), "draws": (3,)}
 _SHARES |= dict.fromkeys((*TRANSFER_SPLITS, "sure_and_wrong"), (1,))
 TRAINING_SHARES = (4, 5, 6, 7)
 EVALUATION_NAMES = 6  # names that a family's training problems don't use
-
-PHRASES = {
-    "add": "Add {}",
-    "subtract": "Subtract {}",
-    "multiply": "Multiply by {}",
-    "divide": "Divide by {}",
-}
 
 
 def strategy_for(family: Family, plan: Plan) -> Strategy:
@@ -72,18 +67,6 @@ def write_solution(family: Family, plan: Plan, numbers: tuple[int, ...]) -> str:
         lines.append(f"{family.clauses[index].label} {number}: {equation}")
         running = result
     return "\n".join([*lines, f"#### {running}"])
-
-
-def write_expert_solution(plan: Plan, numbers: tuple[int, ...]) -> str:
-    """The solution as a strong model would write it: one expression, without the steps."""
-    expression, sum_outside = str(numbers[0]), False
-    for operation, index in plan:
-        if operation in ("multiply", "divide"):
-            expression = f"({expression})" if sum_outside else expression
-        sum_outside = operation in ("add", "subtract")
-        expression = f"{expression} {SYMBOLS[operation]} {numbers[index + 1]}"
-    answer = intermediate_results(plan, numbers)[-1]
-    return f"{expression} = {answer}\n#### {answer}"
 
 
 def write_story(

@@ -52,7 +52,7 @@ def transfer_table(
         cells = [_in_percent(row.get(student)) for student in students]
         cells += [_in_percent(row.get("difference"), "+")] if difference else []
         table.append([_title(row), _prompt(row["guided"]), *cells])
-    return _markdown(table)
+    return markdown(table)
 
 
 def _table_by_student(rows: Sequence[dict], students: Sequence[str], more: dict) -> str:
@@ -68,7 +68,7 @@ def _table_by_student(rows: Sequence[dict], students: Sequence[str], more: dict)
             # The extra columns are the same for both prompts, so they are shown once.
             told = ["" if guided else values.get(student, "—") for values in more.values()]
             table.append([student, _prompt(guided), *line.values(), *told])
-    return _markdown(table)
+    return markdown(table)
 
 
 def _title(row: dict) -> str:
@@ -90,6 +90,7 @@ def _in_percent(estimate, sign: str = "") -> str:
     return f"{value * 100:{sign}.1f} ({low * 100:{sign}.1f} to {high * 100:{sign}.1f})"
 
 
-def _markdown(table: list[list[str]]) -> str:
+def markdown(table: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as a Markdown table; the first row is its head."""
     lines = ["| " + " | ".join(cells) + " |" for cells in table]
     return "\n".join([lines[0], "| --- " * len(table[0]) + "|", *lines[1:]])

@@ -24,6 +24,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from .characters import plain_characters
+from .notes import NOTE
 
 # Every pattern runs in linear time on hostile text: we collapse spaces first, repetitions are
 # atomic, possessive or bounded, and we read only the last statement.
@@ -34,7 +35,7 @@ from .characters import plain_characters
 _REWRITES = [
     (re.compile(pattern), new)
     for pattern, new in (
-        (r"<<[^<>\n]*>>", ""),  # GSM8K's calculator notes
+        (NOTE.pattern, ""),
         (r"\\approx(?![a-z])|(?<![0-9])(?<![0-9] )[-=]>", "="),  # "=> 5", but not "5 => 6"
         (r"\^ ?(?:\\circ|\{ ?\\circ ?\})|\\(?:text|math|mbox|left|right|display)[a-z]*|\\!", ""),
         (r"\\%", "%"),

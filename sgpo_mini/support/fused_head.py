@@ -44,11 +44,16 @@ def through_head(
     """
     trainable = any(parameter.requires_grad for parameter in head.parameters())
     learnt = torch.is_grad_enabled() and (states.requires_grad or trainable)
-    fused = learnt and type(head) is torch.nn.Linear and len(states) > 0
+    fused = learnt and can_fuse(head) and len(states) > 0
     if not fused or (trainable and loss is None):
         return in_chunks(lambda part, *more: compute(head(part), *more), states, *rows, size=size)
     loss = loss if trainable else None
     return _ThroughHead.apply(states, head.weight, head.bias, compute, head, rows, size, loss)
+
+
+def can_fuse(head: torch.nn.Module) -> bool:
+    """Whether a head is a linear layer and nothing more."""
+    return type(head) is torch.nn.Linear
 
 
 class _ThroughHead(torch.autograd.Function):

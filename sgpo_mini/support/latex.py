@@ -19,6 +19,7 @@ from pathlib import Path
 from ..problems import Problem
 from .answers import HEDGES, NUMBER_WORDS, last_statement
 from .characters import plain_characters
+from .notes import NOTE
 
 MISSING = "LaTeX answers need the package math-verify: pip install math-verify"
 SECONDS = 10  # to read and compare an answer; nearly all need less than one
@@ -27,7 +28,7 @@ LONGEST = 1000  # characters of a stated answer: no answer is longer
 _MARKUP = [
     (re.compile(pattern), new)
     for pattern, new in (
-        (r"<<[^<>\n]*>>", ""),  # GSM8K's calculator notes
+        (NOTE.pattern, ""),
         (r"(?<=[0-9])\\[,:; ](?=[0-9]{3}(?![0-9]))", ""),  # thin spaces between thousands
         (r"(?<![\w)])(?:\*\*|__)|(?:\*\*|__)(?![\w(])|`", " "),  # bold, but not x**2
         (r"(?<!\\)(?:\$\$|\\[(\[])\s*|(?<!\\)\\[)\]]", "$"),  # but not the \\[2pt] of a matrix

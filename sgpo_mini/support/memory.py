@@ -1,11 +1,11 @@
 """How much is computed at once. These bounds on memory change no value."""
 
-import math
 from collections.abc import Sequence
 
 import torch
 
 from ..student import Student
+from .fused_head import can_fuse
 
 # The logits of one chunk have at most this many numbers: 256 MiB in float32. On a CPU more rows do
 # not make the product faster, and malloc takes blocks of 32 MiB and more from the kernel every
@@ -17,17 +17,12 @@ _CHUNK_NUMBERS, _CHUNK_NUMBERS_ON_CPU, _HELD_ON_CPU = 2**26, 2**23 - 2**19, 2**2
 
 def chunk_size(student: Student) -> int:
     """The most tokens whose logits exist at once when tokens are scored."""
-    numbers = _CHUNK_NUMBERS
-    if student.device.type == "cpu":
-        fused = type(student.head) is torch.nn.Linear
-        numbers = min(numbers, _CHUNK_NUMBERS_ON_CPU if fused else _HELD_ON_CPU)
-    return _rows(student, numbers)
+    return _rows(student, _CHUNK_NUMBERS_ON_CPU if can_fuse(student.head) else _HELD_ON_CPU)
 
 
 def rows_sampled_at_once(student: Student) -> int:
     """The most completions that get their next token at once."""
-    on_cpu = student.device.type == "cpu"
-    return _rows(student, min(_CHUNK_NUMBERS, _CHUNK_NUMBERS_ON_CPU if on_cpu else math.inf))
+    return _rows(student, _CHUNK_NUMBERS_ON_CPU)
 
 
 def completions_at_once(student: Student, tokens: int) -> int:
@@ -46,7 +41,9 @@ def completions_at_once(student: Student, tokens: int) -> int:
     return max(memory // 4 // (a_token * tokens), 1)
 
 
-def _rows(student: Student, numbers: int) -> int:
+def _rows(student: Student, on_cpu: int) -> int:
+    """How many rows of logits have `_CHUNK_NUMBERS` numbers, or on a CPU at most `on_cpu`."""
+    numbers = min(_CHUNK_NUMBERS, on_cpu) if student.device.type == "cpu" else _CHUNK_NUMBERS
     return max(numbers // student.causal_model.config.get_text_config().vocab_size, 1)
 
 

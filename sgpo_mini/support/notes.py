@@ -6,17 +6,17 @@ from dataclasses import replace
 from typing import TypeVar
 
 P = TypeVar("P")  # `Problem`, whose module stands on this one
-_NOTE = re.compile(r"<<[^<>\n]*>>")
+NOTE = re.compile(r"<<[^<>\n]*>>")
 
 
 def count_notes(solution: str) -> int:
     """How many calculations a solution notes."""
-    return len(_NOTE.findall(solution))
+    return len(NOTE.findall(solution))
 
 
 def without_notes(solution: str) -> str:
     """A solution without the notes of its calculations."""
-    return _NOTE.sub("", solution)
+    return NOTE.sub("", solution)
 
 
 def solutions_to_learn(problems: Sequence[P], field: str, keep: bool) -> tuple[Sequence[P], bool]:

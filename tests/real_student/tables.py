@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sgpo_mini.evaluation import pass_at_k
+from sgpo_mini.study.evaluations import mean
+from sgpo_mini.study.transfer_table import markdown
 from sgpo_mini.support.files import read_rows
 from sgpo_mini.support.intervals import confidence_interval, mean_difference
 
@@ -26,10 +28,6 @@ LABELS = {
     "whole": "whole test split, greedy",
 }
 LOGGED = "p_auto p_guide alpha empty_c kl masked_by_delta truncated entropy completion_tokens"
-
-
-def mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
 
 
 def rows_of(path: Path) -> list[dict]:
@@ -70,8 +68,7 @@ def estimate(values: Sequence[float], over: str) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+    return markdown([[str(cell) for cell in row] for row in (head, *rows)])
 
 
 def report(out: Path) -> Path:
