@@ -11,10 +11,10 @@ they are in OUT/done with their minutes. The weights take about 7 GB. The stages
 2. a mixed warm-up on the part `warmup`, which grows (--epochs 2, 4, ...) until guided accuracy at
    one of the rollouts' temperatures reaches `enough` on `validation`;
 3. before training: p_auto, p_guide, both controls, and the KL by token, on `validation`;
-4. a learning rate for each method, from the same tries, on `validation`;
-5. SGPO, GRPO and SFT from the same student, three seeds each, on the part `rl`;
-6. evaluations on `test`, which no choice has seen, and p_guide and the controls after training;
-7. OUT/report.md with all tables (tables.py; it can be run at any time).
+   beside it a learning rate for each method, from the same tries, on `validation`;
+4. SGPO, GRPO and SFT from the same student, three seeds each, on the part `rl`; each one's
+   evaluations on `test`, which no choice has seen, and p_guide and the controls after training;
+5. OUT/report.md with all tables (tables.py; it can be run at any time).
 
 `--tiny` tries all of this with tiny numbers. `--set steps=100` changes a setting of `Study`.
 """
@@ -62,6 +62,7 @@ class Study:
     micro_batch_tokens: int = 2048
     evaluate_every: int = 20
     tested: int = 0  # the first problems of each test set; 0: all
+    evaluation_batch: int = 0  # completions at a time; 0: as many as memory allows one process
 
 
 TINY = Study(
@@ -124,10 +125,10 @@ class Run:
     def all(self) -> None:
         self.strategies()
         choice = self.choose("warm-up", self.warm_up)
-        self.before(choice)
         rates = self.choose("rates", lambda: self.choose_rates(choice))
-        self.train(choice, rates)
-        self.evaluate(choice)
+        self.tasks.run(
+            "training and test", [*self.training_runs(choice, rates), *self.exams(choice)]
+        )
         self.tasks.say(f"report: {report(self.out)}")
 
     def choose(self, name: str, make) -> dict:
@@ -151,10 +152,16 @@ class Run:
             found.append(self.task(f"strategies-{split}", *words, "--out", self.file(split)))
         self.tasks.run("strategies", found)
 
-    def evaluation(self, name: str, student, split: str, *words, limit: int = 0) -> Task:
+    def evaluation(
+        self, name: str, student, split: str, *words, limit: int = 0, after: str = ""
+    ) -> Task:
         out = self.out / "answers" / name
         words = ("--data", "gsm8k", "--split", split, "--limit", limit, "--out", out, *words)
-        return self.task(name, "evaluate", "--student", student, *self.one_thread, *words)
+        words += (
+            ("--batch-size", self.study.evaluation_batch) if self.study.evaluation_batch else ()
+        )
+        task = self.task(name, "evaluate", "--student", student, *self.one_thread, *words)
+        return replace(task, after=(after,) if after else ())
 
     def guided(self, split: str) -> tuple:
         return (*self.within, "--strategies", self.file(split), "--only-with-strategies")
@@ -216,10 +223,9 @@ class Run:
         words += ("--group", self.study.guided_rollouts, "--out", self.out / f"{name}.json")
         return Task(name, tuple(map(str, words)))
 
-    def before(self, choice: dict) -> None:
+    def before(self, choice: dict) -> list[Task]:
         student, heat = choice["student"], choice["temperature"]
-        measured = self.measure("measure-warm", student, heat)
-        self.tasks.run("before training", [measured, self.kl("kl-warm", student, heat)])
+        return [self.measure("measure-warm", student, heat), self.kl("kl-warm", student, heat)]
 
     def training(self, name: str, folder: Path, method: str, choice: dict, rate: float, *words):
         study = self.study
@@ -243,10 +249,10 @@ class Run:
             folder = self.out / "tries" / name
             trainings.append(self.training(name, folder, method, choice, rate, *short))
             words = (*self.guided("validation"), *self.longest())
-            student = folder / "student"
-            evaluations.append(self.evaluation(f"{name}-answers", student, "validation", *words))
-        self.tasks.run("learning rates", trainings)
-        self.tasks.run("learning rates on validation", evaluations)
+            answers = (f"{name}-answers", folder / "student", "validation", *words)
+            evaluations.append(self.evaluation(*answers, after=name))
+        tasks = [*trainings, *self.before(choice), *evaluations]
+        self.tasks.run("before training, and learning rates", tasks)
         found: dict[str, list[dict]] = {method: [] for method in METHODS}
         for (method, rate), name in names.items():
             answers = self.out / "answers" / f"{name}-answers"
@@ -255,7 +261,7 @@ class Run:
         best = {m: max(found[m], key=lambda t: (t["unguided"], -t["rate"])) for m in METHODS}
         return {m: best[m]["rate"] for m in METHODS} | {"tried": found}
 
-    def train(self, choice: dict, rates: dict) -> None:
+    def training_runs(self, choice: dict, rates: dict) -> list[Task]:
         trainings = []
         for seed in self.study.seeds:
             for method in METHODS:
@@ -264,9 +270,9 @@ class Run:
                 words += ("--evaluate-every", self.study.evaluate_every)
                 folder = self.out / "runs" / name
                 trainings.append(self.training(name, folder, method, choice, rates[method], *words))
-        self.tasks.run("training", trainings)
+        return trainings
 
-    def evaluate(self, choice: dict) -> None:
+    def exams(self, choice: dict) -> list[Task]:
         """On `test`, the sets in order of weight; then p_guide, controls and KL by token after."""
         study, heat = self.study, choice["temperature"]
         runs = [f"{method}-{seed}" for seed in study.seeds for method in METHODS]
@@ -275,20 +281,21 @@ class Run:
         more = ("--calculations", study.new_calculations)
         sampled = ("--samples", 4, "--temperature", 0.6, "--top-p", 0.95, "--prompt", "unguided")
         whole = ("--max-new-tokens", study.whole_max_new_tokens)
+        exams = []
         for kind, words in {
             "greedy": (*self.guided("test"), *self.longest()),
             "avg4": (*self.guided("test"), *self.longest(), *sampled),
             "new": (*more, *self.longest()),
             "whole": whole,
         }.items():
-            found = [
-                self.evaluation(f"{name}-{kind}", student, "test", *words, limit=study.tested)
-                for name, student in students.items()
-            ]
-            self.tasks.run(f"test, {kind}", found)
-        after = [self.measure(f"measure-{name}", students[name], heat) for name in runs]
-        after += [self.kl(f"kl-{n}", students[n], heat) for n in runs if n.startswith("sgpo")]
-        self.tasks.run("after training", after)
+            for name, student in students.items():
+                known = {"limit": study.tested, "after": name if name in runs else ""}
+                exams.append(self.evaluation(f"{name}-{kind}", student, "test", *words, **known))
+        for name in runs:
+            after = [self.measure(f"measure-{name}", students[name], heat)]
+            after += [self.kl(f"kl-{name}", students[name], heat)] * name.startswith("sgpo")
+            exams += [replace(task, after=(name,)) for task in after]
+        return exams
 
 
 if __name__ == "__main__":

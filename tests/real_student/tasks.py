@@ -25,6 +25,7 @@ class Task:
     name: str
     command: tuple[str, ...]
     run: str = ""  # the folder of a run that --resume continues
+    after: tuple[str, ...] = ()  # tasks that must have succeeded before
 
     def words(self) -> list[str]:
         started = self.run and (Path(self.run) / "config.json").is_file()
@@ -47,15 +48,16 @@ class Tasks:
         return self.out / "logs" / f"{name}.txt"
 
     def run(self, stage: str, tasks: list[Task]) -> None:
-        """Run what is not done yet. Exits with the end of its log if a task fails."""
+        """Run what is not done yet, the first ones first; exits with the log of one that fails."""
         waiting = [task for task in tasks if not self.done(task.name).is_file()]
         self.say(f"{stage}: {len(tasks) - len(waiting)} of {len(tasks)} done")
         running: dict[subprocess.Popen, tuple[Task, float]] = {}
         told = time.time()
         try:
             while waiting or running:
-                while waiting and len(running) < self.parallel:
-                    task = waiting.pop(0)
+                ready = [t for t in waiting if all(self.done(n).is_file() for n in t.after)]
+                for task in ready[: self.parallel - len(running)]:
+                    waiting.remove(task)
                     running[self.start(task)] = task, time.time()
                 time.sleep(0.2)
                 for process in [p for p in running if p.poll() is not None]:

@@ -41,6 +41,15 @@ def test_as_many_tasks_as_asked_run_at_a_time_and_a_started_run_resumes(tmp_path
     assert task.words()[-1] == "--resume"
 
 
+def test_a_task_waits_for_those_before_it(tmp_path):
+    script = "import sys, time; time.sleep(0.5); print(open(sys.argv[1], 'a').write(sys.argv[2]))"
+    told = str(tmp_path / "told")
+    late = Task("late", ("-c", script, told, "2"), after=("early",))
+    early = Task("early", ("-c", script, told, "1"))
+    Tasks(tmp_path, 2, {}).run("stage", [late, early])
+    assert Path(told).read_text(encoding="utf-8") == "12"
+
+
 @pytest.fixture
 def study(tmp_path) -> Path:
     """A finished study of 10 problems and two seeds."""
