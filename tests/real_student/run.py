@@ -8,7 +8,7 @@ Every stage is made of `python -m sgpo_mini` commands, one thread each, two at a
 they are in OUT/done with their minutes. The weights take about 7 GB. The stages:
 
 1. strategies from the worked solutions of train and test;
-2. a mixed warm-up on the part `warmup`, which grows (--epochs 2, 4, ...) until guided accuracy at
+2. a mixed warm-up on the part `warmup`, which grows (--epochs 1, 2, ...) until guided accuracy at
    one of the rollouts' temperatures reaches `enough` on `validation`;
 3. before training: p_auto, p_guide, both controls, and the KL by token, on `validation`;
    beside it a learning rate for each method, from the same tries, on `validation`;
@@ -40,7 +40,7 @@ class Study:
     lines: int = 0  # use only the first lines of GSM8K's files; 0: all
     calculations: int = 2
     new_calculations: int = 3  # of test problems unlike the training problems
-    warm_epochs: tuple[int, ...] = (2, 4, 6, 8, 10)
+    warm_epochs: tuple[int, ...] = (1, 2, 3, 4)
     warm_batch: int = 16
     warm_threads: int = 2  # it runs alone
     warm_rate: float = 1e-4
