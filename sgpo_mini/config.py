@@ -40,6 +40,7 @@ class Config:
     strategies: str = ""
     chat_template_kwargs: dict | None = None  # such as {"enable_thinking": False}
     only_with_strategies: bool = False  # drop problems that have none, instead of an error
+    grpo_without_strategy: bool = False  # SGPO: or learn from them by GRPO alone
     method: str = "sgpo"
     steps: int = 100
     problems_per_step: int = 8

@@ -103,6 +103,7 @@ def collect(
         experience.rewards = torch.cat([experience.rewards, guided_rewards.flatten()])
         experience.cut_off += (guided.truncated.float().mean().item(),)
         correct = guided_rewards >= config.right_reward  # (P, G2)
+        correct[[not p.strategy for p in problems]] = False  # then its group was unguided
         _choose_what_to_distill(student, experience, guided, correct, p_auto, config)
     elif config.method == "luffy":
         _give(student, experience, range(count), config)

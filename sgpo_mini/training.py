@@ -193,8 +193,9 @@ def _usable(student: Student, problems: Sequence[Problem], config: Config) -> li
         problems, asked = having_strategies(problems), len(problems)
         left_out = asked - len(problems)
         print(f"{left_out} of {asked} problems have no strategy: left out", file=sys.stderr)
-    if guided:
-        others = ", train on the others alone (--only-with-strategies)"
+    if guided and not config.grpo_without_strategy:
+        others = ", learn from these by GRPO alone (--grpo-without-strategy)"
+        others += ", train on the others alone (--only-with-strategies)"
         require_strategies(problems, f"{others}, or use a method that needs none")
     name = config.given_solution
     if imitating and (without := [p.id for p in problems if not getattr(p, name).strip()]):

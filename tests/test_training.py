@@ -324,6 +324,27 @@ def test_only_problems_with_strategies_are_the_same_ones_for_every_method(pretra
         assert same_weights(*runs)
 
 
+def test_a_problem_without_a_strategy_can_learn_by_grpo_alone(pretrained):
+    """Its guided group has the unguided prompt, and nothing is distilled from it."""
+    given, weights = problems(), []
+    for strategies, distills in ((False, True), (True, False)):
+        told = given if strategies else [replace(p, strategy="") for p in given]
+        settings = {"steps": 2, "strategy_distillation": distills, "guided_rollouts": 4}
+        settings["grpo_without_strategy"] = not strategies
+        rollouts = config(**settings)
+        weights.append(weights_of(train(copy_of(pretrained), told, rollouts)))
+    assert same_weights(*weights) and not same_weights(weights[0], weights_of(pretrained))
+
+
+def test_half_of_the_strategies_teach_half_of_the_problems(student):
+    given = [replace(p, strategy="" if n % 2 else p.strategy) for n, p in enumerate(problems(4))]
+    with pytest.raises(ValueError, match="2 of 4 problems have no strategy"):
+        train(student, given, config(steps=1))
+    learnt = collect(student, given, config(grpo_without_strategy=True), lambda text, given: 1.0)
+    assert set(learnt.targets.rows.tolist()) <= {0, 2}
+    assert learnt.alpha.shape == (4,)
+
+
 def test_sgpo_samples_both_groups(student, groups):
     experience_of(student, Config(max_new_tokens=16))
     assert [len(rollouts.rows) for rollouts in groups] == [4 * 8, 4 * 4]

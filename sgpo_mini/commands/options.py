@@ -39,6 +39,7 @@ SETTINGS = {
         "chat_template_kwargs": f"{TEMPLATE}; they are saved with the student",
         "only_with_strategies": "leave out problems without a strategy, whatever the method; when "
         "off, sgpo refuses to train on them",
+        "grpo_without_strategy": "sgpo: learn from problems without a strategy by GRPO alone",
         "method": "sgpo; grpo (as many rollouts, no strategies); or sft, luffy or hpt, which learn "
         "from given solutions",
     },
