@@ -1,31 +1,43 @@
 """The families: chains of clauses, generated from one grammar, and the split each belongs to.
 
+A training chain has three clauses after a count of the things or of boxes; of boxes the amount in
+each is told first. At most one clause plays no part. All verbs are new words for the student.
+
 Held out for one split each, and told neither in training nor in pretraining:
 
 - `composed`: chains whose neighbours are all told together in training, but never all of them;
 - `new_pairs`: neighbours (by their verbs) that are never told together;
-- `longer`: chains of four clauses, where training has three;
+- `longer`: four clauses after a count of the things;
 - `unseen`: a verb in a setting in which it is never told, such as "lost" with somebody else.
 
-In the control world (`control=True`) the chains and their sentences are the same, but which
-clauses play a part is drawn anew for each chain. So nothing that is learnt in one family can help
-in another.
+In the control world (`control=True`) the chains and their sentences are the same, but what each
+clause does to the amount is drawn anew for each chain. So nothing that is learnt in one family can
+help in another.
 """
 
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 
 from ..mini_gsm.plans import Plan
-from .grammar import CHANGES, EACH, SCALES, SETTINGS, SURE_AND_WRONG, Clause
-from .plans import Shape, fitting_plans, revealing_nothing
+from .grammar import (
+    CHANGES,
+    EACH,
+    NEW_VERBS,
+    SCALES,
+    SETTINGS,
+    SURE_AND_WRONG,
+    Clause,
+)
+from .plans import WAYS, Shape, fitting_plans, revealing_nothing
 
-TRAINING_CHAINS = 720  # of three clauses
+CLAUSES = 3  # of a training chain, beside the amount in each box
+TRAINING_CHAINS = 2880
 TRANSFER_CHAINS = 100  # of each transfer split
-EASY_CHAINS = 60  # of one clause after the boxes
+EASY_CHAINS = 48  # of two clauses, one of which plays no part
 BOXES_SHARE = 0.25  # of the chains start with boxes
 PAIRS_HELD_OUT = 0.12  # of all ordered pairs of verbs
 FEWEST_TUPLES = 40  # number tuples that a family must have
@@ -37,7 +49,7 @@ class Family:
 
     name: str
     clauses: tuple[Clause, ...]  # the first one is EACH if the story starts with boxes
-    plays: tuple[bool, ...]  # which clauses play a part in the answer
+    ways: tuple[str, ...]  # what each clause does to the amount; "" if it plays no part
     sure_and_wrong: bool = False
 
     @property
@@ -50,15 +62,19 @@ def shape_of(clauses: tuple[Clause, ...]) -> Shape:
     return tuple(clause.kind for clause in clauses)
 
 
-def plan_of(clauses: tuple[Clause, ...], plays: Iterable[bool]) -> Plan:
-    """The plan that uses the clauses that play a part, each with its verb's own operation."""
-    told = enumerate(zip(clauses, plays, strict=True))
-    return tuple((clause.operation, i) for i, (clause, used) in told if used)
+def true_ways(clauses: tuple[Clause, ...]) -> tuple[str, ...]:
+    """What each clause of a story does: its verb's own operation, or "" if it plays no part."""
+    return tuple(clause.operation if clause.setting == "plain" else "" for clause in clauses)
+
+
+def plan_of(ways: tuple[str, ...]) -> Plan:
+    """The plan that does this."""
+    return tuple((way, i) for i, way in enumerate(ways) if way)
 
 
 def true_plan(family: Family) -> Plan:
     """The plan that the story tells."""
-    return plan_of(family.clauses, family.plays)
+    return plan_of(family.ways)
 
 
 @cache
@@ -69,8 +85,8 @@ def held_out_clauses() -> frozenset[Clause]:
 
 
 @cache
-def known_clauses() -> tuple[Clause, ...]:
-    """The clauses that training and pretraining tell, the plain ones first."""
+def told_clauses() -> tuple[Clause, ...]:
+    """The clauses that training or pretraining tells, the plain ones first."""
     told = (Clause(verb, setting) for setting in SETTINGS for verb in (*CHANGES, *SCALES))
     return tuple(clause for clause in told if clause not in held_out_clauses())
 
@@ -90,15 +106,13 @@ def has_held_out_pair(clauses: tuple[Clause, ...]) -> bool:
     return any(pair in held_out_pairs() for pair in pairwise(verbs))
 
 
-def draw_plays(boxes: bool, length: int, generator: random.Random) -> list[bool]:
-    """Which of a chain's clauses play a part, each with probability 1/2; not none of them.
+def draw_plays(length: int, generator: random.Random) -> list[bool]:
+    """Which of a chain's clauses play a part: all of them, or all but one, each as likely.
 
-    After boxes none may: the plan has the amount in each box.
+    A single clause plays one.
     """
-    while True:
-        plays = [generator.random() < 0.5 for _ in range(length)]
-        if boxes or any(plays):
-            return plays
+    idle = generator.randrange(length + 1) if length > 1 else 1
+    return [place != idle for place in range(length)]
 
 
 def draw_chain(
@@ -106,25 +120,27 @@ def draw_chain(
     generator: random.Random,
     uses: Counter[Clause],
     boxes: bool | None = None,
-    always_a_part: bool = True,
+    plays: list[bool] | None = None,
+    verbs: Sequence[str] = (*CHANGES, *SCALES),
 ) -> tuple[Clause, ...]:
-    """A random chain of `length` known clauses; of those that fit, one of the least used each.
+    """A random chain of `length` clauses after a count or boxes, each a rare one of those that fit.
 
-    No verb is told twice, at most one clause scales, and no neighbours are a held-out pair. Without
-    `always_a_part`, each clause is plain with probability 1/2, and perhaps none is.
+    No verb is told twice, at most one clause scales, and no neighbours are a held-out pair. `plays`
+    says which clauses play a part, instead of `draw_plays`.
     """
     if boxes is None:
         boxes = generator.random() < BOXES_SHARE
     while True:
         chosen: list[Clause] = []
-        for is_plain in draw_plays(boxes or not always_a_part, length, generator):
+        for is_plain in plays or draw_plays(length, generator):
             told = {clause.verb for clause in chosen}
             if told & set(SCALES):
                 told |= set(SCALES)
             fitting = [
                 clause
-                for clause in known_clauses()
+                for clause in told_clauses()
                 if (clause.setting == "plain") == is_plain
+                and clause.verb in verbs
                 and clause.verb not in told
                 and not (chosen and (chosen[-1].verb, clause.verb) in held_out_pairs())
             ]
@@ -133,13 +149,13 @@ def draw_chain(
         return (*((EACH,) if boxes else ()), *chosen)
 
 
-def _plain(clauses: tuple[Clause, ...]) -> tuple[bool, ...]:
-    return tuple(clause.setting == "plain" for clause in clauses)
+def _plain(clauses: tuple[Clause, ...]) -> list[bool]:
+    return [clause.setting == "plain" for clause in clauses]
 
 
-def _has_numbers(clauses: tuple[Clause, ...], plays: tuple[bool, ...]) -> bool:
+def _has_numbers(clauses: tuple[Clause, ...], ways: tuple[str, ...]) -> bool:
     """Whether enough number tuples leave the true plan alone with its answer."""
-    return sum(revealing_nothing(shape_of(clauses), plan_of(clauses, plays))) >= FEWEST_TUPLES
+    return sum(revealing_nothing(shape_of(clauses), plan_of(ways))) >= FEWEST_TUPLES
 
 
 @cache
@@ -147,11 +163,15 @@ def _training_chains() -> tuple[tuple[Clause, ...], ...]:
     generator, uses = random.Random("training chains"), Counter()
     chains: dict[tuple[Clause, ...], None] = {}
     while len(chains) < TRAINING_CHAINS:
-        chain = draw_chain(3, generator, uses)
-        if chain not in chains and _has_numbers(chain, _plain(chain)):
+        chain = _draw_new_chain(generator, uses)
+        if chain not in chains and _has_numbers(chain, true_ways(chain)):
             chains[chain] = None
             uses.update(chain)
     return tuple(chains)
+
+
+def _draw_new_chain(generator: random.Random, uses: Counter[Clause]) -> tuple[Clause, ...]:
+    return draw_chain(CLAUSES, generator, uses, verbs=NEW_VERBS)
 
 
 def _without_boxes(clauses: tuple[Clause, ...]) -> tuple[Clause, ...]:
@@ -160,28 +180,33 @@ def _without_boxes(clauses: tuple[Clause, ...]) -> tuple[Clause, ...]:
 
 @cache
 def _composed_chains() -> tuple[tuple[Clause, ...], ...]:
-    """Chains that put together the neighbours of two training chains."""
+    """Chains that put together the neighbours of several training chains."""
     generator = random.Random("composed chains")
-    told = [_without_boxes(chain) for chain in _training_chains()]
+    told = {_without_boxes(chain) for chain in _training_chains()}
     pairs = sorted({pair for chain in told for pair in pairwise(chain)}, key=repr)
+    follows: dict[Clause, list[Clause]] = {}
+    for first, second in pairs:
+        follows.setdefault(first, []).append(second)
     chains: dict[tuple[Clause, ...], None] = {}
     while len(chains) < TRANSFER_CHAINS:
         boxes = generator.random() < BOXES_SHARE
-        wanted = draw_plays(boxes, 3, generator)
-        first, middle = generator.choice(pairs)
-        follows = [last for before, last in pairs if before == middle]
-        if not follows:
-            continue
-        chain = (first, middle, generator.choice(follows))
-        scales = sum(clause.kind == "scale" for clause in chain)
-        verbs = {clause.verb for clause in chain}
+        wanted = draw_plays(CLAUSES, generator)
+        chain = generator.choice(pairs)
+        while len(chain) < CLAUSES and chain[-1] in follows:
+            chain = (*chain, generator.choice(follows[chain[-1]]))
         known = chain in told or any(chain == _without_boxes(other) for other in chains)
-        if known or len(verbs) < 3 or scales > 1 or list(_plain(chain)) != wanted:
+        if known or not _is_sound(chain, CLAUSES) or _plain(chain) != wanted:
             continue
         chain = (EACH, *chain) if boxes else chain
-        if _has_numbers(chain, _plain(chain)):
+        if _has_numbers(chain, true_ways(chain)):
             chains[chain] = None
     return tuple(chains)
+
+
+def _is_sound(chain: tuple[Clause, ...], length: int) -> bool:
+    """Whether a chain has its length without boxes, no verb twice, and at most one that scales."""
+    verbs = {clause.verb for clause in _without_boxes(chain)}
+    return len(verbs) == length and sum(clause.kind == "scale" for clause in chain) <= 1
 
 
 @cache
@@ -196,54 +221,52 @@ def _chains_of(split: str) -> tuple[tuple[Clause, ...], ...]:
     size = EASY_CHAINS if split == "easy" else TRANSFER_CHAINS
     while len(chains) < size:
         if split == "easy":
-            chain = draw_chain(1, generator, uses, boxes=True)
+            plays = generator.choice([[True, False], [False, True]])
+            chain = draw_chain(2, generator, uses, False, plays, NEW_VERBS)
         elif split == "longer":
-            chain = draw_chain(4, generator, uses)
+            chain = draw_chain(CLAUSES + 1, generator, uses, boxes=False, verbs=NEW_VERBS)
         elif split == "unseen":
             chain = _with_held_out_clause(generator, uses)
         else:
             chain = _of_new_pairs(generator, uses)
-        if chain not in chains and _has_numbers(chain, _plain(chain)):
+        if chain not in chains and _has_numbers(chain, true_ways(chain)):
             chains[chain] = None
             uses.update(chain)
     return tuple(chains)
 
 
 def _with_held_out_clause(generator: random.Random, uses: Counter[Clause]) -> tuple[Clause, ...]:
-    """A random chain of three with a held-out clause in place of one that plays no part."""
+    """A random chain with a held-out clause in place of the one that plays no part."""
+    held_out = sorted((c for c in held_out_clauses() if c.verb in NEW_VERBS), key=repr)
     while True:
-        chain = draw_chain(3, generator, uses)
-        places = [i for i, clause in enumerate(chain) if not _plain((clause,))[0]]
-        if not places:
+        chain = _draw_new_chain(generator, uses)
+        if all(_plain(chain)):
             continue
-        place = generator.choice(places)
-        drawn = generator.sample(sorted(held_out_clauses(), key=repr), 4)
-        chosen = min(drawn, key=lambda clause: uses[clause])
+        place = _plain(chain).index(False)
+        chosen = min(generator.sample(held_out, 4), key=lambda clause: uses[clause])
         chain = (*chain[:place], chosen, *chain[place + 1 :])
-        verbs = [clause.verb for clause in chain]
-        scales = sum(clause.kind == "scale" for clause in chain)
-        if len(set(verbs)) == len(verbs) and scales <= 1 and not has_held_out_pair(chain):
+        if _is_sound(chain, CLAUSES) and not has_held_out_pair(chain):
             return chain
 
 
 def _of_new_pairs(generator: random.Random, uses: Counter[Clause]) -> tuple[Clause, ...]:
-    """A chain of three known clauses whose neighbours are all held-out pairs."""
+    """A chain of told clauses whose neighbours are all held-out pairs."""
     while True:
         boxes = generator.random() < BOXES_SHARE
-        chain: list[Clause] = []
-        for is_plain in draw_plays(boxes, 3, generator):
+        chain: tuple[Clause, ...] = ()
+        for is_plain in draw_plays(CLAUSES, generator):
             fitting = [
                 clause
-                for clause in known_clauses()
+                for clause in told_clauses()
                 if (clause.setting == "plain") == is_plain
+                and clause.verb in NEW_VERBS
                 and (not chain or (chain[-1].verb, clause.verb) in held_out_pairs())
             ]
             if fitting:
                 drawn = generator.sample(fitting, min(len(fitting), 4))
-                chain.append(min(drawn, key=lambda clause: uses[clause]))
-        scales = sum(clause.kind == "scale" for clause in chain)
-        if len({clause.verb for clause in chain}) == 3 and scales <= 1:
-            return ((EACH,) if boxes else ()) + tuple(chain)
+                chain = (*chain, min(drawn, key=lambda clause: uses[clause]))
+        if _is_sound(chain, CLAUSES):
+            return ((EACH,) if boxes else ()) + chain
 
 
 @cache
@@ -268,35 +291,51 @@ def families_of_chains(split: str, control: bool = False) -> tuple[Family, ...]:
     """The families of "train", "easy", "sure_and_wrong" or a transfer split."""
     if split == "sure_and_wrong":
         chains = [(Clause(verb),) for verb in SURE_AND_WRONG]
-        return tuple(Family(chain[0].verb, chain, (True,), True) for chain in chains)
+        return tuple(Family(chain[0].verb, chain, true_ways(chain), True) for chain in chains)
     families = []
     for number, chain in enumerate(_chains_of(split)):
-        plays = _plain(chain)
+        ways = true_ways(chain)
         if control:
-            plays = _drawn_anew(f"{split} {number}", chain)
-        families.append(Family(f"{split}-{number:03d}", chain, plays))
+            ways = _drawn_anew(f"{split} {number}", chain)
+        families.append(Family(f"{split}-{number:04d}", chain, ways))
     return tuple(families)
 
 
-def _drawn_anew(name: str, chain: tuple[Clause, ...]) -> tuple[bool, ...]:
-    """The parts of a chain's clauses in the control world."""
-    generator, boxes = random.Random(f"control {name}"), EACH in chain
+def _drawn_anew(name: str, chain: tuple[Clause, ...]) -> tuple[str, ...]:
+    """What the clauses of a chain do in the control world."""
+    generator = random.Random(f"control {name}")
     while True:
-        plays = tuple(draw_plays(boxes, len(_without_boxes(chain)), generator))
-        plays = (True, *plays) if boxes else plays
-        if _has_numbers(chain, plays):
-            return plays
+        ways = draw_ways(chain, generator)
+        if _has_numbers(chain, ways):
+            return ways
 
 
-def taught_plan(family: Family, generator: random.Random) -> Plan:
-    """The plan of an unguided pretraining solution: each clause plays a part at random.
+def draw_ways(clauses: tuple[Clause, ...], generator: random.Random) -> tuple[str, ...]:
+    """What each clause does, drawn from what fits; not nothing at all."""
+    while True:
+        ways = tuple(generator.choice(WAYS[clause.kind]) for clause in clauses)
+        if any(ways):
+            return ways
 
-    So the student knows what each verb does, but not when it plays a part. About the two "sure and
-    wrong" families it is sure: they are always taught the other plan that fits.
+
+def known_ways(clauses: tuple[Clause, ...], generator: random.Random) -> tuple[str, ...]:
+    """What the clauses do for a reader who knows when a clause plays a part, but few of the verbs.
+
+    A clause that its setting rules out does nothing, one with a known verb does what it truly does,
+    and one with a new verb anything that fits. If no clause plays a part, any may do anything.
     """
-    if family.sure_and_wrong:
-        (wrong,) = (plan for plan in fitting_plans(family.shape) if plan != true_plan(family))
-        return wrong
-    boxes = EACH in family.clauses
-    plays = draw_plays(boxes, len(family.clauses) - boxes, generator)
-    return plan_of(family.clauses, (True, *plays) if boxes else plays)
+    truth = true_ways(clauses)
+    while any(truth):
+        ways = tuple(
+            generator.choice(WAYS[clause.kind]) if way and clause.verb in NEW_VERBS else way
+            for clause, way in zip(clauses, truth, strict=True)
+        )
+        if any(ways):
+            return ways
+    return draw_ways(clauses, generator)
+
+
+def wrong_plan(family: Family) -> Plan:
+    """The other plan that fits one of the two "sure and wrong" families: it is always taught."""
+    (wrong,) = (plan for plan in fitting_plans(family.shape) if plan != true_plan(family))
+    return wrong

@@ -9,19 +9,22 @@ past form, so that "had lost", "lost" and the strategy's "the amount lost" share
 
 from dataclasses import dataclass
 
-_BRING = "found bought won collected received earned gathered discovered acquired fetched accepted"
-_TAKE = "lost sold donated discarded misplaced destroyed auctioned abandoned dumped pawned trashed"
+_BRING = "found bought won collected received earned gathered acquired purchased gained secured"
+_TAKE = "lost sold donated discarded destroyed dumped trashed gifted scrapped binned recycled"
 CHANGES = {verb: "add" for verb in f"{_BRING} obtained".split()}
-CHANGES |= {verb: "subtract" for verb in f"{_TAKE} crushed".split()}
+CHANGES |= {verb: "subtract" for verb in f"{_TAKE} surrendered".split()}
 SCALES = {
     "increased": "multiply",
     "expanded": "multiply",
     "split": "divide",
     "divided": "divide",
 }
+# The verbs that pretraining teaches; the others are new words, which RL or a strategy must teach.
+KNOWN_VERBS = "found received acquired lost discarded trashed increased split".split()
 # Verbs of the two families about which the student is sure and wrong; no other story has them.
 SURE_AND_WRONG = {"inherited": "add", "forfeited": "subtract"}
 OPERATION_OF = CHANGES | SCALES | SURE_AND_WRONG
+NEW_VERBS = [verb for verb in CHANGES | SCALES if verb not in KNOWN_VERBS]
 
 SETTINGS = ("plain", "somebody else", "before", "other things")  # only "plain" plays a part
 
@@ -46,8 +49,8 @@ EACH_BOX = ("Each box held {q} {x}.", "There were {q} {x} in each box.")
 EACH_BOX += ("Each of the boxes held {q} {x}.", "In each box there were {q} {x}.")
 EACH_BOX += ("In each of the boxes there were {q} {x}.",)
 QUESTION = ("How many {x} did {n} have in the end?", "In the end how many {x} did {n} have?")
-QUESTION += ("How many {x} did {n} have then?", "How many {x} did {n} have after all this?")
-QUESTION += ("Then how many {x} did {n} have in the end?",)
+QUESTION += ("How many {x} does {n} have now?", "How many {x} did {n} have after all this?")
+QUESTION += ("How many {x} does {n} have in the end?",)
 SEEN_FORMS = 4
 
 
@@ -106,13 +109,15 @@ def sentence_of(clause: Clause, number: int, cast: Cast, form: int) -> str:
     things = cast.other_things if clause.setting == "other things" else cast.things
     somebody_else = clause.setting == "somebody else"
     verb = f"had {clause.verb}" if clause.setting == "before" else clause.verb
-    predicate = f"{verb} {number} {things}"
     if clause.kind == "scale":
-        article = "a" if somebody_else else "the"
+        whose = {"somebody else": "their own", "other things": "a"}.get(clause.setting, "the")
         ending = f"to {number} times its size"
         if clause.operation == "divide":
             ending = f"into {number} equal parts and kept one part"
-        predicate = f"{verb} {article} collection of {things} {ending}"
+        predicate = f"{verb} {whose} collection of {things} {ending}"
+    else:
+        for_whom = " for themselves" if clause.operation == "add" else " of their own"
+        predicate = f"{verb} {number} {things}{for_whom if somebody_else else ''}"
     forms = BEFORE if clause.setting == "before" else NOW
     subject = cast.other if somebody_else else cast.name
     sentence = forms[form].format(s=subject, p=predicate)

@@ -5,7 +5,7 @@ strategy's word belongs to ("the amount found" in "Anna found 5 shells") takes i
 nothing. So it starts with what a model that was pretrained on text has: embeddings of numbers that
 tell size and remainders, a head that looks at the word before, and one that compares words.
 Weights are drawn with a standard deviation of 0.08. Chains start with two clauses, because a single
-one teaches to take the only number there is, and examples are guided alone at first.
+one teaches to take the only number there is.
 """
 
 import json
@@ -27,29 +27,49 @@ from .stream import pretraining_stream
 from .world import SPLITS, draw_problems, make_problems
 
 LAYERS, WIDTH, INITIAL_STD = 4, 96, 0.08
-STEPS, BATCH_SIZE, LEARNING_RATE = 3200, 16, 3e-3
-GROWING, GUIDED_ALONE = 1400, 1100  # steps
+STEPS, BATCH_SIZE, LEARNING_RATE = 3600, 16, 3e-3
+GROWING = 1000  # steps
 PERIODS = (2, 3, 4, 5, 7, 10, 20, 50, 100, 200)  # of the waves in a number's first embedding
 LOOK_BACK = (1, 0)  # tokens: at the word before, at the word itself
 FAST_ROTATIONS, LOOK_BACK_STRENGTH, COMPARISON_STRENGTH = 6, 6.0, 1.5
-MAX_NEW_TOKENS = 56  # the longest solution has 48
+MAX_NEW_TOKENS = 64  # the longest solution of pretraining has 54
 EVALUATION_SPLITS = tuple(split for split in SPLITS if split != "train")
 SAMPLES = 16  # per problem, to measure the unguided accuracy
 
+STEPS_OF_TRAINING = 100
+SETTINGS: dict[str, dict] = {}  # of each method, chosen on `validation`
+SFT_SETTINGS = {"sft_tokens_per_step": 3500, "evaluate_every": 10, "early_stop": 4}
+
+
+def settings_for(method: str, given_solution: str = "expert_solution") -> dict:
+    """A method's settings in this world, by the form of the solutions that it imitates."""
+    settings = {"max_new_tokens": MAX_NEW_TOKENS, "steps": STEPS_OF_TRAINING}
+    if method == "sft":
+        settings |= SFT_SETTINGS
+    if given_solution == "solution" and f"{method}-own-form" in SETTINGS:
+        method += "-own-form"
+    return settings | SETTINGS.get(method, {})
+
 
 def make_tiny_student(
-    seed: int = 0, *, steps: int = STEPS, out: str = "", resume: bool = False
+    seed: int = 0,
+    *,
+    steps: int = STEPS,
+    control: bool = False,
+    out: str = "",
+    resume: bool = False,
 ) -> Student:
-    """Pretrain a tiny student: it can follow any strategy, but does not know what plays a part.
+    """Pretrain a tiny student: it can follow any strategy, but does not know the verbs.
 
-    `seed` draws the weights and the stream of examples. Raises what `pretrain` raises.
+    `seed` draws the weights and the stream of examples; `control` chooses the control world's
+    stream (`pretraining_stream`). Raises what `pretrain` raises.
     """
     student = new_student(vocabulary_texts(), LAYERS, WIDTH, seed, INITIAL_STD, spaced_numbers=True)
     give_numbers_waves(student)
     let_heads_look_back(student)
     return pretrain(
         student,
-        pretraining_stream(seed, GROWING * BATCH_SIZE, GUIDED_ALONE * BATCH_SIZE),
+        pretraining_stream(seed, GROWING * BATCH_SIZE, control),
         steps=steps,
         batch_size=BATCH_SIZE,
         learning_rate=LEARNING_RATE,
@@ -170,9 +190,9 @@ A Qwen2-architecture model of {parameters:,} parameters ({LAYERS} layers of widt
 `sgpo_mini/mini_gsm_next/`. It is of no use for any other text.
 
 Made by `make_tiny_student(seed={seed})` of `pretraining.py`: {STEPS:,} steps of {BATCH_SIZE}
-examples. It has learnt to carry out any strategy. Without one it knows what each verb does to the
-amount, but not when it plays a part in the answer: in unguided examples each clause played a part
-at random.
+examples. It has learnt to carry out any strategy. Without one it knows when a sentence
+plays a part in the answer, but not what its verb does: in unguided examples a clause that plays a
+part did anything that fits.
 
 Accuracy on draws of each split (95 % intervals over families): guided by the true strategy, greedy;
 and unguided, {SAMPLES} samples a problem at temperature 1.

@@ -31,7 +31,7 @@ from .plans import number_tuples, revealing_nothing
 
 TRANSFER_SPLITS = ("composed", "new_pairs", "longer", "unseen")
 SPLITS = ("train", "validation", "test", "reworded", *TRANSFER_SPLITS, "easy", "sure_and_wrong")
-PROBLEMS_PER_FAMILY = {"train": 4, "validation": 1, "test": 1, "reworded": 1}
+PROBLEMS_PER_FAMILY = {"train": 1, "validation": 1, "test": 1, "reworded": 1}
 PROBLEMS_PER_FAMILY |= {"easy": 8, "sure_and_wrong": 20} | dict.fromkeys(TRANSFER_SPLITS, 3)
 
 # Each number tuple of a shape has a place in its list; the remainder of the place by 8 says what it
@@ -44,10 +44,19 @@ EVALUATION_NAMES = 6  # names that a family's training problems don't use
 
 def strategy_for(family: Family, plan: Plan) -> Strategy:
     """The strategy that describes a plan in words; its steps name quantities by their roles."""
-    steps = tuple(PHRASES[operation].format(family.clauses[i].role) for operation, i in plan)
-    kind = "boxes and a few changes" if EACH in family.clauses else "a few changes"
-    start = "boxes" if EACH in family.clauses else "amount"
-    return Strategy(kind, f"work forward from the {start} counted", steps)
+    ways = {index: operation for operation, index in plan}
+    steps = tuple(
+        PHRASES[ways[i]].format(clause.role) if i in ways else f"Ignore {clause.role}"
+        for i, clause in enumerate(family.clauses)
+    )
+    return Strategy(*heading(family), steps)
+
+
+def heading(family: Family) -> tuple[str, str]:
+    """(problem type, approach) of a family's strategies."""
+    if EACH in family.clauses:
+        return "boxes and a few changes", "work forward from the boxes counted"
+    return "a few changes", "work forward from the amount counted"
 
 
 def plan_names(family: Family, plan: Plan) -> tuple[str, ...]:
@@ -56,16 +65,19 @@ def plan_names(family: Family, plan: Plan) -> tuple[str, ...]:
 
 
 def write_solution(family: Family, plan: Plan, numbers: tuple[int, ...]) -> str:
-    """The step-by-step solution in GSM8K's line form: a quantity and an equation a line.
+    """The step-by-step solution: a line for each clause, with its equation or "no change".
 
-    The last line is `#### N`.
+    The last line is `#### N`, as in GSM8K.
     """
+    ways = {index: operation for operation, index in plan}
+    results = dict(zip(ways, intermediate_results(plan, numbers), strict=True))
     running, lines = numbers[0], []
-    for (operation, index), result in zip(plan, intermediate_results(plan, numbers), strict=True):
-        number = numbers[index + 1]
-        equation = f"{running} {SYMBOLS[operation]} {number} = {result}"
-        lines.append(f"{family.clauses[index].label} {number}: {equation}")
-        running = result
+    for index, (clause, number) in enumerate(zip(family.clauses, numbers[1:], strict=True)):
+        told = "no change"
+        if index in ways:
+            told = f"{running} {SYMBOLS[ways[index]]} {number} = {results[index]}"
+            running = results[index]
+        lines.append(f"{clause.label} {number}: {told}")
     return "\n".join([*lines, f"#### {running}"])
 
 
@@ -97,16 +109,15 @@ def write_problem(
     numbers: tuple[int, ...],
     cast: Cast,
     forms: tuple[int, ...],
-    guided: bool = True,
 ) -> Problem:
-    """A problem whose solution follows `plan`, with the strategy that says so if it is guided."""
+    """A problem whose solution follows `plan`, with the strategy that says so."""
     return Problem(
         id=name,
         question=write_story(family, numbers, cast, forms),
         answer=str(intermediate_results(plan, numbers)[-1]),
         solution=write_solution(family, plan, numbers),
         expert_solution=write_expert_solution(plan, numbers),
-        strategy=strategy_for(family, plan).text if guided else "",
+        strategy=strategy_for(family, plan).text,
         family=family.name,
         plan=plan_names(family, plan),
     )
@@ -120,11 +131,11 @@ def names_of(family: Family) -> tuple[list[str], list[str]]:
 
 
 def families_of(split: str, control: bool = False) -> tuple[Family, ...]:
-    """The families of a split: `validation` has every second training chain, `test` the others."""
+    """The families of a split: `validation` has an eighth of those of `train`, `test` another."""
     if split not in SPLITS:
         raise ValueError(f"mini-GSM has no split {split!r}; choose one of {', '.join(SPLITS)}")
     if split in ("validation", "test", "reworded"):
-        return families_of_chains("train", control)[0 if split == "validation" else 1 :: 2]
+        return families_of_chains("train", control)[0 if split == "validation" else 4 :: 8]
     return families_of_chains(split, control)
 
 

@@ -35,12 +35,20 @@ def contentless_strategies(problems: Sequence[Problem]) -> list[Problem]:
     return [replace(problem, strategy=contentless(problem.strategy)) for problem in problems]
 
 
+def half_of_the_strategies(problems: Sequence[Problem], seed: int = 0) -> list[Problem]:
+    """The problems; those of half of the families, drawn by the seed, lose their strategy."""
+    families = sorted({problem.family for problem in problems})
+    without = set(random.Random(f"half {seed}").sample(families, len(families) // 2))
+    return [replace(p, strategy="") if p.family in without else p for p in problems]
+
+
 # The controls that the study's rows name: (problems, seed of the run) -> the problems to train on.
 CONTROLS: dict[str, Callable[[Sequence[Problem], int], list[Problem]]] = {
     "shuffled": lambda problems, seed: wrong_strategies(problems, 1.0, seed),
     "wrong-25": lambda problems, seed: wrong_strategies(problems, 0.25, seed),
     "wrong-50": lambda problems, seed: wrong_strategies(problems, 0.5, seed),
     "contentless": lambda problems, seed: contentless_strategies(problems),
+    "half": half_of_the_strategies,
 }
 
 

@@ -31,7 +31,7 @@ from sgpo_mini.supervised import warm_up
 
 EXAMS = ("validation", "reworded", *TRANSFER_SPLITS)  # `test` has validation's kind of chains
 AIMS = {"composed": 0.8, "new_pairs": 0.8, "longer": 0.8, "unseen": 0.6}
-BATCH_SIZE, LEARNING_RATE = 32, 5e-4
+BATCH_SIZE, LEARNING_RATE = 32, 3e-4
 
 
 def by_rule(split: str, control: bool) -> dict[str, list[float]]:
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--student", required=True, help="a folder with a pretrained student")
     parser.add_argument("--control", action="store_true", help="in the control world")
-    parser.add_argument("--epochs", type=int, default=6, help="of SFT on the training chains")
+    parser.add_argument("--epochs", type=int, default=2, help="of SFT on the training chains")
     parser.add_argument("--samples", type=int, default=16, help="a problem, at temperature 1")
     parser.add_argument("--splits", nargs="+", choices=EXAMS, default=EXAMS)
     parser.add_argument("--out", default="", help="a JSON file for the numbers")
