@@ -4,28 +4,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..evaluation import Evaluation
-from ..mini_gsm.world import FAMILIES, make_problems
+from ..mini_gsm.world import FAMILIES
 from ..problems import Problem
 from ..student import TINY_STUDENT
 from ..support.files import read_json, read_rows
+from .worlds import problems_in
 
 HARD_LIMIT = 0.1  # in a hard family, the base student solves at most one problem in ten
 SURE_AND_WRONG = {family.name for family in FAMILIES.values() if family.sure_and_wrong}
 
 
-def validation_problems() -> list[Problem]:
+def validation_problems(data: str = "mini-gsm") -> list[Problem]:
     """The problems of `validation` that training measures: not the sure and wrong families."""
-    return [p for p in make_problems("validation") if p.family not in SURE_AND_WRONG]
+    return [p for p in problems_in(data, "validation") if p.family not in SURE_AND_WRONG]
 
 
 def answers_path(folder: Path, split: str, guided: bool) -> Path:
     return folder / "answers" / f"{split}-{'guided' if guided else 'unguided'}.jsonl"
 
 
-def read_answers(folder: Path, split: str, guided: bool) -> Evaluation:
+def read_answers(folder: Path, split: str, guided: bool, data: str = "mini-gsm") -> Evaluation:
     """The evaluation that a run saved; ValueError if its ids are not those of the split."""
     path = answers_path(folder, split, guided)
-    rows, problems = read_rows(path), make_problems(split)
+    rows, problems = read_rows(path), problems_in(data, split)
     if [row["id"] for row in rows] != [problem.id for problem in problems]:
         raise ValueError(f"{path} holds answers to other problems: run again with another --out")
     return Evaluation(

@@ -15,12 +15,12 @@ from functools import cache
 from pathlib import Path
 
 from ..evaluation import Evaluation
-from ..mini_gsm.world import checksum, make_problems
 from ..support.files import read_json, read_rows
 from .evaluations import read_answers
+from .worlds import checksum_in, is_next, problems_in
 
 MEND = "remove it, and run the `compare` command that made it again"
-_checksum = cache(checksum)  # the same for every run
+_checksum = cache(checksum_in)  # the same for every run
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class PackedRun:
     asked: dict  # its configuration, its splits, and the checksum of the student's weights
     metrics: list[dict]
     answers: dict[tuple[str, bool], Evaluation]
+    sampled: dict[str, dict[str, list]]  # of each split, as in `sampled.measure_sampled`
 
 
 def pack_run(run: Path, out: Path) -> None:
@@ -38,7 +39,13 @@ def pack_run(run: Path, out: Path) -> None:
     Raises ValueError if its completions answer other problems than those of mini-GSM now.
     """
     asked = read_json(run / "evaluated.json", f"remove {run} and run it again")["asked"]
+    data = asked["config"]["data"]
     packed = {"asked": asked, "metrics": [], "problems": {}, "answers": {}}
+    if is_next(data):
+        packed["sampled"] = {
+            split: read_json(run / "answers" / f"{split}.json", f"remove {run} and run it again")
+            for split in asked["splits"]
+        }
     if (run / "metrics.jsonl").exists():  # the base student has none
         packed["metrics"] = read_rows(run / "metrics.jsonl")
         times = read_rows(run / "timings.jsonl")
@@ -50,9 +57,9 @@ def pack_run(run: Path, out: Path) -> None:
         }
         _write(path, json.dumps(known, indent=1, sort_keys=True).encode() + b"\n")
     for split in asked["splits"]:
-        packed["problems"][split] = _checksum(split)
+        packed["problems"][split] = _checksum(data, split)
         for prompt, guided in (("unguided", False), ("guided", True)):
-            answers = read_answers(run, split, guided)
+            answers = read_answers(run, split, guided, data)
             packed["answers"][f"{split} {prompt}"] = _flattened(answers)
     (out / "logs").mkdir(exist_ok=True)
     # mtime=0 leaves out the time of writing, so that equal runs give equal files.
@@ -75,13 +82,14 @@ def read_packed(out: Path, name: str) -> PackedRun:
         packed = json.loads(gzip.decompress(path.read_bytes()))
     except (EOFError, zlib.error, gzip.BadGzipFile, ValueError):
         raise ValueError(f"{path} is cut short or damaged: {MEND}") from None
-    if other := [split for split, known in packed["problems"].items() if known != _checksum(split)]:
+    data, known = packed["asked"]["config"].get("data", "mini-gsm"), packed["problems"]
+    if other := [split for split in known if known[split] != _checksum(data, split)]:
         raise ValueError(f"{path} holds answers to other problems ({', '.join(other)}): {MEND}")
     answers = {}
     for title, told in packed["answers"].items():
         split, prompt = title.split(" ")
-        answers[split, prompt == "guided"] = _restored(told, split, prompt == "guided")
-    return PackedRun(packed["asked"], packed["metrics"], answers)
+        answers[split, prompt == "guided"] = _restored(told, data, split, prompt == "guided")
+    return PackedRun(packed["asked"], packed["metrics"], answers, packed.get("sampled", {}))
 
 
 def _flattened(answers: Evaluation) -> dict:
@@ -98,8 +106,8 @@ def _flattened(answers: Evaluation) -> dict:
     }
 
 
-def _restored(told: dict, split: str, guided: bool) -> Evaluation:
-    problems = make_problems(split)
+def _restored(told: dict, data: str, split: str, guided: bool) -> Evaluation:
+    problems = problems_in(data, split)
     texts = zip(told["completions"], problems, strict=True)
     return Evaluation(
         problems=problems,

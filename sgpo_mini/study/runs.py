@@ -26,14 +26,13 @@ from tqdm import tqdm
 
 from ..checkpoints import DIGESTS
 from ..evaluation import evaluate
-from ..mini_gsm.pretraining import MAX_NEW_TOKENS
-from ..mini_gsm.world import make_problems
-from ..strategy_sources.controls import CONTROLS
 from ..student import load_student
 from ..support.digests import changed_digests, digests_of_student
 from ..support.files import locked, read_json, write_whole
 from ..training import Config, train
 from .evaluations import answers_path, student_folder, validation_problems
+from .sampled import measure_sampled
+from .worlds import is_next, longest_completion, problems_in, training_problems
 
 EVALUATED = ("validation", "test", "reworded", "composed", "unseen")
 _WEIGHTS = "student's model.safetensors"  # messages call it "weights"
@@ -57,9 +56,10 @@ def compare(
     controls: Mapping[str, str] | None = None,
     when_done: Callable[[Path], None] = lambda folder: None,
 ) -> None:
-    """Train every configuration with every seed on mini-GSM, and evaluate each run on the splits.
+    """Train every configuration with every seed, and evaluate each run on the splits.
 
-    `controls` maps a configuration's name to its control, if it has one (`controls.CONTROLS`).
+    All have one student and one world (`Config.data`). `controls` maps a configuration's name to
+    the change of its training problems, if it has one (`controls.CONTROLS`).
     Writes the folders out/base and out/NAME-SEED, and calls `when_done` with each folder once its
     run is finished. Ctrl-C stops all runs after the current step; the same call resumes them.
     Raises ValueError, before anything starts, if a configuration is invalid, a folder holds a
@@ -68,11 +68,12 @@ def compare(
     """
     for config in configs.values():
         config.check()
+    first = next(iter(configs.values()))
     for split in splits:
-        make_problems(split)  # raises ValueError for an unknown split
+        problems_in(first.data, split)  # raises ValueError for an unknown split
     out = Path(out)
-    student = next(iter(configs.values())).student
-    jobs = [Job(out / "base", Config(student=student, steps=0), tuple(splits))]
+    base = Config(student=first.student, data=first.data, steps=0)
+    jobs = [Job(out / "base", base, tuple(splits))]
     for seed in seeds:
         for name, config in configs.items():
             folder = out / f"{name}-{seed}"
@@ -225,20 +226,20 @@ def _stop_when_input_closes() -> None:
 def _run(job: Job) -> None:
     """Train, if there are steps, and evaluate every split with greedy decoding."""
     torch.set_num_threads(1)
-    student = load_student(job.config.student)
+    student, data = load_student(job.config.student), job.config.data
     if job.config.steps:
         config = replace(job.config, resume=(job.folder / "config.json").exists())
-        problems = make_problems("train")
-        if job.control:
-            problems = CONTROLS[job.control](problems, config.seed)
-        train(student, problems, config, validation=validation_problems())
+        problems = training_problems(config, job.control, config.seed)
+        train(student, problems, config, validation=validation_problems(data))
     (job.folder / "answers").mkdir(parents=True, exist_ok=True)
+    limit = longest_completion(data)
     for split in job.splits:
+        problems = problems_in(data, split)
         for guided in (False, True):
-            evaluation = evaluate(
-                student, make_problems(split), guided=guided, max_new_tokens=MAX_NEW_TOKENS
-            )
+            evaluation = evaluate(student, problems, guided=guided, max_new_tokens=limit)
             evaluation.save(answers_path(job.folder, split, guided))
+        if is_next(data):
+            measure_sampled(student, problems, limit, job.folder / "answers" / f"{split}.json")
     evaluated = {"asked": _asked(job), DIGESTS: _given(job)}
     write_whole(job.folder / "evaluated.json", json.dumps(evaluated))
 

@@ -1,0 +1,42 @@
+"""The rows of the comparison in the next world, until it takes mini-GSM's place."""
+
+from dataclasses import replace
+
+from ..config import Config
+from ..mini_gsm_next.pretraining import STEPS_OF_TRAINING, settings_for
+from ..mini_gsm_next.world import TRANSFER_SPLITS
+from .rows import ROWS, Row
+from .worlds import NEXT
+
+EQUAL_TIME_STEPS = STEPS_OF_TRAINING * 7 // 5  # an SGPO step takes 1.3 to 1.4 times as long
+EVALUATED = ("validation", "test", "reworded", *TRANSFER_SPLITS)
+
+MEASURED_EVERY = 10  # steps
+
+NEXT_ROWS = {name: row for name, row in ROWS.items() if name != "sft+grpo"} | {
+    "grpo": replace(ROWS["sft+grpo"], about="GRPO; also: no strategy distillation"),
+    "grpo-equal-time": Row(
+        "control",
+        f"GRPO for {EQUAL_TIME_STEPS} steps, which take as long as SGPO's {STEPS_OF_TRAINING}",
+        {"method": "grpo", "steps": EQUAL_TIME_STEPS},
+    ),
+    "half": Row(
+        "control",
+        "half of the families have strategies; the others learn by GRPO alone",
+        {"method": "sgpo", "grpo_without_strategy": True},
+        "half",
+    ),
+    "easy-grpo": Row("control", "GRPO on the easy chains", {"method": "grpo", "split": "easy"}),
+    "easy-sgpo": Row("control", "SGPO on the easy chains", {"method": "sgpo", "split": "easy"}),
+}
+
+
+def next_config(name: str, student: str, data: str = NEXT, steps: int | None = None) -> Config:
+    """The configuration of a row; ValueError if there is no such row."""
+    if name not in NEXT_ROWS:
+        raise ValueError(f"methods must be some of {', '.join(NEXT_ROWS)}, not {name!r}")
+    settings = NEXT_ROWS[name].settings
+    kind = settings.get("given_solution", "expert_solution")
+    chosen = {"evaluate_every": MEASURED_EVERY} | settings_for(settings["method"], kind)
+    asked = {} if steps is None else {"steps": steps}
+    return Config(**{**chosen, **settings, **asked, "student": student, "data": data})

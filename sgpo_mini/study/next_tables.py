@@ -1,0 +1,125 @@
+"""The tables of the comparison in the next world: two methods from one student, split by split.
+
+Two kinds of intervals stand beside a difference: over seeds (another run) and over families (other
+chains of the same kind). A measure is the greedy accuracy, avg@4 (the mean probability of a right
+answer), the probability of the true plan, or the greedy accuracy with strategies.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..mini_gsm_next.plans import fitting_plans
+from ..mini_gsm_next.world import TRANSFER_SPLITS, families_of
+from ..support.files import read_json
+from ..support.intervals import confidence_interval
+from .evaluations import mean
+from .packed_runs import MEND, PackedRun, read_packed
+from .sampled import SAMPLES
+from .transfer_table import markdown
+
+SHOWN = ("validation", "test", "reworded", *TRANSFER_SPLITS)
+MEASURES = {
+    "greedy": "greedy accuracy",
+    "sampled": f"mean probability of a right answer (avg@{SAMPLES})",
+    "true plan": "probability of the true plan",
+    "guided": "greedy accuracy with the strategy",
+}
+
+
+def by_family(run: PackedRun, split: str, measure: str) -> dict[str, float]:
+    """The mean of a measure on each family of a split."""
+    problems = run.answers[split, False].problems
+    if measure in ("greedy", "guided"):
+        values = run.answers[split, measure == "guided"].accuracies
+    elif measure == "sampled":
+        values = [right / SAMPLES for right in run.sampled[split]["right"]]
+    else:
+        values = run.sampled[split]["true plan"]
+    families: dict[str, list[float]] = {}
+    for problem, value in zip(problems, values, strict=True):
+        families.setdefault(problem.family, []).append(value)
+    return {name: mean(told) for name, told in families.items()}
+
+
+def compared(
+    folder: Path, seeds: Sequence[int], first: str = "grpo", second: str = "sgpo"
+) -> list[dict]:
+    """One row for each split and measure: base, both methods, and second minus first.
+
+    The mean counts every family once. "seeds" has the interval of the difference over seeds (t),
+    "families" over families (bootstrap, each family's difference averaged over seeds);
+    "without the best two" is the difference without the two families in which it is largest.
+    """
+    runs = {name: [read_packed(folder, f"{name}-{s}") for s in seeds] for name in (first, second)}
+    base, rows = read_packed(folder, "base"), []
+    for split in SHOWN:
+        chance = mean([1 / len(fitting_plans(f.shape)) for f in families_of(split)])
+        for measure in MEASURES:
+            means_of = {
+                name: [by_family(run, split, measure) for run in runs[name]] for name in runs
+            }
+            means = {name: [mean(list(run.values())) for run in means_of[name]] for name in runs}
+            gaps = [b - a for a, b in zip(*means.values(), strict=True)]
+            families = [
+                mean([b[f] - a[f] for a, b in zip(*means_of.values(), strict=True)])
+                for f in means_of[first][0]
+            ]
+            rows.append(
+                {
+                    "split": split,
+                    "measure": measure,
+                    "families": len(families),
+                    "chance": chance,
+                    "base": mean(list(by_family(base, split, measure).values())),
+                    **means,
+                    "difference": mean(gaps),
+                    "over seeds": confidence_interval(gaps, over="seeds"),
+                    "over families": confidence_interval(families),
+                    "without the best two": mean(sorted(families)[:-2]),
+                }
+            )
+    return rows
+
+
+def transfer_ratios(rows: Sequence[dict], name: str, measure: str = "greedy") -> dict[str, float]:
+    """The gain of a method on each transfer split over its gain on `test`."""
+    gains = {
+        row["split"]: mean(row[name]) - row["base"] for row in rows if row["measure"] == measure
+    }
+    return {split: gains[split] / gains["test"] for split in TRANSFER_SPLITS}
+
+
+def table(rows: Sequence[dict], measure: str, ceilings: dict[str, float] | None = None) -> str:
+    """The rows of a measure as a Markdown table, in percent."""
+    first, second = (n for n in rows[0] if isinstance(rows[0][n], list))
+    title = f"{second} - {first}"
+    head = ["split (families)", "chance", "base", first, second, title, "over families", "ceiling"]
+    lines = [head]
+    for row in (row for row in rows if row["measure"] == measure):
+        ceiling = (ceilings or {}).get(row["split"])
+        low, high = (100 * value for value in row["over families"])
+        lines.append(
+            [
+                f"`{row['split']}` ({row['families']})",
+                f"{100 * row['chance']:.1f}",
+                f"{100 * row['base']:.1f}",
+                f"{100 * mean(row[first]):.1f}",
+                f"{100 * mean(row[second]):.1f}",
+                told(row["difference"], row["over seeds"]),
+                f"{low:+.1f} to {high:+.1f}",
+                "—" if ceiling is None else f"{100 * ceiling:.1f}",
+            ]
+        )
+    return markdown(lines)
+
+
+def told(value: float, interval: tuple[float, float]) -> str:
+    """A difference and its 95 % interval, in points."""
+    low, high = interval
+    return f"{100 * value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def seconds(folder: Path, name: str, seeds: Sequence[int]) -> float:
+    """The mean training time of a row's runs, in seconds of one core."""
+    times = read_json(folder / "timings.json", MEND)
+    return mean([times[f"{name}-{seed}"]["seconds"] for seed in seeds])

@@ -1,0 +1,152 @@
+"""The comparison in the next world: what a row trains on, what is measured, and its tables."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sgpo_mini.evaluation import Evaluation
+from sgpo_mini.mini_gsm_next.world import TRANSFER_SPLITS, families_of, make_problems
+from sgpo_mini.strategy_sources.controls import half_of_the_strategies
+from sgpo_mini.study import next_tables
+from sgpo_mini.study.next_rows import NEXT_ROWS, next_config
+from sgpo_mini.study.next_tables import by_family, compared, table, transfer_ratios
+from sgpo_mini.study.packed_runs import PackedRun
+from sgpo_mini.study.sampled import SAMPLES, measure_sampled, solution_probabilities
+from sgpo_mini.study.worlds import CONTROL_WORLD, NEXT, problems_in, training_problems
+
+torch.set_num_threads(1)
+
+
+def played_run(right) -> PackedRun:
+    """A run whose answers to a problem are right if `right(split, number of its family)`."""
+    answers, sampled = {}, {}
+    for split in next_tables.SHOWN:
+        problems = make_problems(split)
+        numbers = {family.name: n for n, family in enumerate(families_of(split))}
+        told = [right(split, numbers[problem.family]) for problem in problems]
+        for guided in (False, True):
+            answers[split, guided] = Evaluation(
+                problems=problems,
+                completions=tuple(("",) for _ in problems),
+                correct=tuple((guided or value,) for value in told),
+                truncated=tuple((False,) for _ in problems),
+                guided=guided,
+            )
+        sampled[split] = {
+            "right": [value * (SAMPLES - 1) for value in told],
+            "true plan": [0.625 if value else 0.125 for value in told],
+        }
+    return PackedRun({}, [], answers, sampled)
+
+
+@pytest.fixture
+def played(monkeypatch):
+    """GRPO is right on every fourth family, SGPO on every second and all of `composed`."""
+    runs = {
+        "base": lambda split, number: False,
+        "grpo": lambda split, number: number % 4 == 0,
+        "sgpo": lambda split, number: number % 2 == 0 or split == "composed",
+    }
+    packed = {name: played_run(right) for name, right in runs.items()}
+    monkeypatch.setattr(next_tables, "read_packed", lambda folder, name: packed[name.split("-")[0]])
+    return packed
+
+
+def test_a_family_counts_once_in_each_measure(played):
+    run = played["grpo"]
+    assert set(by_family(run, "composed", "greedy").values()) == {0.0, 1.0}
+    assert set(by_family(run, "composed", "sampled").values()) == {0.0, (SAMPLES - 1) / SAMPLES}
+    assert set(by_family(run, "composed", "true plan").values()) == {0.125, 0.625}
+    assert set(by_family(run, "composed", "guided").values()) == {1.0}
+    assert len(by_family(run, "composed", "greedy")) == len(families_of("composed"))
+
+
+def test_differences_by_hand(played, tmp_path):
+    rows = {(row["split"], row["measure"]): row for row in compared(tmp_path, [0, 1])}
+    row = rows["new_pairs", "greedy"]
+    assert (row["base"], row["grpo"], row["sgpo"]) == (0.0, [0.25, 0.25], [0.5, 0.5])
+    assert row["difference"] == 0.25 and row["over seeds"] == (0.25, 0.25)
+    low, high = row["over families"]
+    assert 0.15 < low < 0.25 < high < 0.35
+    assert row["without the best two"] == pytest.approx(23 / 98)
+    assert rows["composed", "greedy"]["difference"] == 0.75
+    assert rows["composed", "guided"]["difference"] == 0.0
+    assert rows["new_pairs", "true plan"]["difference"] == pytest.approx(0.25 * 0.5)
+    assert 1 / 80 <= rows["composed", "greedy"]["chance"] <= 1 / 26
+
+
+def test_a_transfer_ratio_is_the_gain_over_the_gain_on_test(played, tmp_path):
+    rows = compared(tmp_path, [0, 1])
+    assert transfer_ratios(rows, "grpo")["composed"] == pytest.approx(1.0)
+    ratios = transfer_ratios(rows, "sgpo")
+    assert set(ratios) == set(TRANSFER_SPLITS)
+    assert ratios["composed"] == pytest.approx(2.0) and ratios["longer"] == pytest.approx(1.0)
+
+
+def test_a_table_shows_chance_and_ceiling(played, tmp_path):
+    told = table(compared(tmp_path, [0, 1]), "greedy", {"composed": 0.987}).splitlines()
+    (line,) = (line for line in told if "`composed`" in line)
+    cells = [cell.strip() for cell in line.split("|")[1:-1]]
+    assert cells[0] == "`composed` (100)" and 1.2 <= float(cells[1]) <= 3.8
+    assert cells[2:5] == ["0.0", "25.0", "100.0"]
+    assert cells[5] == "+75.0 (+75.0 to +75.0)" and cells[7] == "98.7"
+    assert "—" in next(line for line in told if "`unseen`" in line)
+
+
+def test_each_row_has_a_configuration_that_training_accepts():
+    for name, row in NEXT_ROWS.items():
+        config = next_config(name, "tiny")
+        config.check()
+        assert config.data == NEXT and config.method == row.settings["method"]
+    assert next_config("easy-sgpo", "tiny").split == "easy"
+    with pytest.raises(ValueError, match="methods must be some of .*grpo"):
+        next_config("ppo", "tiny")
+
+
+def test_a_row_changes_the_strategies_alone():
+    config = next_config("sgpo", "tiny")
+    given = training_problems(config, "", 0)
+    assert given == problems_in(NEXT, "train")
+    for name in ("half", "shuffled", "contentless"):
+        changed = training_problems(config, NEXT_ROWS[name].control, 0)
+        same = [replace(p, strategy="") for p in given] == [
+            replace(p, strategy="") for p in changed
+        ]
+        assert same and list(given) != list(changed), name
+
+
+def test_half_of_the_families_lose_their_strategies():
+    given = problems_in(NEXT, "train")
+    halves = [half_of_the_strategies(given, seed) for seed in (0, 0, 1)]
+    assert halves[0] == halves[1] != halves[2]
+    for half in halves:
+        assert sum(not p.strategy for p in half) == len(given) / 2
+        assert all(a.strategy in ("", b.strategy) for a, b in zip(half, given, strict=True))
+
+
+def test_the_control_world_has_problems_of_its_own():
+    here, there = problems_in(NEXT, "test"), problems_in(CONTROL_WORLD, "test")
+    assert [p.family for p in here] == [p.family for p in there]
+    assert sum(a.plan == b.plan for a, b in zip(here, there, strict=True)) < len(here) / 4
+
+
+def test_the_probability_of_a_solution_is_the_product_of_its_tokens(student):
+    problems = problems_in("mini-gsm", "test")[:3]
+    for problem, told in zip(problems, solution_probabilities(student, problems), strict=True):
+        prompt = student.prompt_ids(problem.question)
+        ids = student.completion_ids(problem.solution)
+        with torch.no_grad():
+            logits = student.model(torch.tensor([prompt + ids])).logits[0].double()
+        steps = logits[len(prompt) - 1 : -1].log_softmax(dim=-1)
+        by_hand = steps[torch.arange(len(ids)), torch.tensor(ids)].sum().exp().item()
+        assert told == pytest.approx(by_hand, rel=1e-3)
+
+
+def test_sampled_answers_are_counted_for_each_problem(student, tmp_path):
+    problems = problems_in("mini-gsm", "test")[:4]
+    told = measure_sampled(student, problems, 24, tmp_path / "test.json")
+    assert json.loads((tmp_path / "test.json").read_text()) == told
+    assert all(0 <= right <= SAMPLES for right in told["right"])
+    assert len(told["right"]) == len(told["true plan"]) == 4
