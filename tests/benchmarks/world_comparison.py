@@ -5,27 +5,20 @@
     python tests/benchmarks/world_comparison.py rows --students FOLDER
     python tests/benchmarks/world_comparison.py tables
 
-Each part resumes where it was stopped. `students`: GRPO, SGPO and the equal-time GRPO from each
-student, five seeds; `control`: GRPO and SGPO in the control world from its own student, three
-seeds; `rows`: every other row from the first student, five seeds, or those of --rows. Finished runs
-are packed beside the others in --out; `tables` reads these alone and writes tables.json and
-report.md there.
+Each part resumes where it was stopped. `students`: GRPO and SGPO from each student, five
+seeds; `control`: GRPO and SGPO in the control world from its own student, three seeds; `rows`:
+every other row from the first student, five seeds, or those of --rows. Finished runs are packed
+beside the others in --out; `tables` reads these alone and writes tables.json and report.md there.
 """
 
 import argparse
 from pathlib import Path
 
-from sgpo_mini.study.next_comparison import (
-    COMPARED,
-    EQUAL_TIME,
-    run_control,
-    run_rows,
-    run_students,
-)
+from sgpo_mini.study.next_comparison import COMPARED, run_control, run_rows, run_students
 from sgpo_mini.study.next_report import write_report
 from sgpo_mini.study.next_rows import NEXT_ROWS
 
-OTHERS = [name for name in NEXT_ROWS if name not in (*COMPARED, EQUAL_TIME)]
+OTHERS = [name for name in NEXT_ROWS if name not in COMPARED]
 
 
 def main() -> None:
