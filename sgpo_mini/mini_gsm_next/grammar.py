@@ -38,7 +38,7 @@ OTHER_THINGS = "hats spoons candles umbrellas tickets pillows".split()
 
 # {s} does {p}. The first four forms are used in training, the fifth only in the split `reworded`.
 NOW = ("Then {s} {p}.", "{s} then {p}.", "{s} later {p}.", "In the afternoon {s} {p}.")
-NOW += ("{s} {p} in the afternoon.",)
+NOW += ("{s} {p} later.",)
 BEFORE = ("Before the count {s} {p}.", "Long before the count {s} {p}.")
 BEFORE += ("A week before the count {s} {p}.", "The year before the count {s} {p}.")
 BEFORE += ("{s} {p} a week before the count.",)

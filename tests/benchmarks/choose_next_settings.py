@@ -23,7 +23,7 @@ from sgpo_mini.support.files import read_json
 ROOT = Path(__file__).parents[2] / "sgpo_mini"
 RESULTS = ROOT / "results" / "next-settings.json"
 STUDENT = ROOT / "mini_gsm_next" / "tiny_student"
-RATES = (2e-4, 4e-4, 6e-4, 9e-4)
+RATES = (2e-4, 3e-4, 4e-4, 6e-4)
 SGPO_RATES, DELTAS = (4e-4, 6e-4), (1.0, 4.0)
 OWN_FORM = {"given_solution": "solution"}
 VARIANTS: dict[str, dict] = {"grpo": {}, "sft": SFT_SETTINGS, "luffy": {}, "hpt": {}}
