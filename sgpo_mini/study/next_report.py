@@ -9,7 +9,17 @@ from ..support.intervals import confidence_interval
 from .evaluations import mean
 from .next_comparison import COMPARED, EQUAL_TIME
 from .next_rows import NEXT_ROWS
-from .next_tables import MEASURES, by_family, compared, seconds, table, told, transfer_ratios
+from .next_tables import (
+    MEASURES,
+    by_family,
+    by_step,
+    compared,
+    seconds,
+    step_table,
+    table,
+    told,
+    transfer_ratios,
+)
 from .packed_runs import PackedRun, read_packed
 from .transfer_table import markdown
 
@@ -50,12 +60,14 @@ def write_report(out: Path) -> str:
         for measure, title in MEASURES.items():
             parts.append(f"### {title[0].upper()}{title[1:]}")
             parts.append(table(rows, measure, {} if control or measure == "guided" else ceilings))
+        tables[folder.name]["by step"] = steps = by_step(folder, COMPARED, seeds)
+        parts += ["### By step, greedy accuracy on `validation`", step_table(steps)]
         ratios = {name: transfer_ratios(rows, name) for name in COMPARED}
         tables[folder.name]["transfer ratios"] = ratios
         lines = [["gain on the split / gain on `test`", *(f"`{s}`" for s in TRANSFER_SPLITS)]]
         for name in COMPARED:
             lines.append([name, *(f"{ratios[name][s]:.2f}" for s in TRANSFER_SPLITS)])
-        parts.append(markdown(lines))
+        parts += ["### Transfer ratios, greedy", markdown(lines)]
         if len(seeds := finished_seeds(folder, (EQUAL_TIME, "sgpo"))) > 1:
             rows = compared(folder, seeds, EQUAL_TIME, "sgpo")
             tables[folder.name]["equal time"] = {"seeds": seeds, "rows": rows}

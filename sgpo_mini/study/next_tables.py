@@ -113,6 +113,28 @@ def table(rows: Sequence[dict], measure: str, ceilings: dict[str, float] | None 
     return markdown(lines)
 
 
+def by_step(folder: Path, names: Sequence[str], seeds: Sequence[int]) -> dict[str, dict]:
+    """Greedy accuracy on `validation` during training, {method: {step: [a value a seed]}}."""
+    key, found = "validation_accuracy", {}
+    for name in names:
+        runs = [read_packed(folder, f"{name}-{seed}").metrics for seed in seeds]
+        steps = [row["step"] for row in runs[0] if row.get(key) is not None]
+        found[name] = {step: [run[step - 1][key] for run in runs] for step in steps}
+    return found
+
+
+def step_table(found: dict[str, dict]) -> str:
+    """`by_step` as a Markdown table, in percent, with the second minus the first method."""
+    first, second = found
+    lines = [["step", first, second, f"{second} - {first}"]]
+    for step in found[first]:
+        pair = found[first][step], found[second][step]
+        gaps = [b - a for a, b in zip(*pair, strict=True)]
+        cells = [f"{100 * mean(values):.1f}" for values in pair]
+        lines.append([str(step), *cells, told(mean(gaps), confidence_interval(gaps, over="seeds"))])
+    return markdown(lines)
+
+
 def told(value: float, interval: tuple[float, float]) -> str:
     """A difference and its 95 % interval, in points."""
     low, high = interval

@@ -11,7 +11,14 @@ from sgpo_mini.mini_gsm_next.world import TRANSFER_SPLITS, families_of, make_pro
 from sgpo_mini.strategy_sources.controls import half_of_the_strategies
 from sgpo_mini.study import next_tables
 from sgpo_mini.study.next_rows import NEXT_ROWS, next_config
-from sgpo_mini.study.next_tables import by_family, compared, table, transfer_ratios
+from sgpo_mini.study.next_tables import (
+    by_family,
+    by_step,
+    compared,
+    step_table,
+    table,
+    transfer_ratios,
+)
 from sgpo_mini.study.packed_runs import PackedRun
 from sgpo_mini.study.sampled import SAMPLES, measure_sampled, solution_probabilities
 from sgpo_mini.study.worlds import CONTROL_WORLD, NEXT, problems_in, training_problems
@@ -38,7 +45,9 @@ def played_run(right) -> PackedRun:
             "right": [value * (SAMPLES - 1) for value in told],
             "true plan": [0.625 if value else 0.125 for value in told],
         }
-    return PackedRun({}, [], answers, sampled)
+    share = sum(right("validation", number) for number in range(100)) / 100
+    metrics = [{"step": 1}, {"step": 2, "validation_accuracy": share}]
+    return PackedRun({}, metrics, answers, sampled)
 
 
 @pytest.fixture
@@ -93,6 +102,12 @@ def test_a_table_shows_chance_and_ceiling(played, tmp_path):
     assert cells[2:5] == ["0.0", "25.0", "100.0"]
     assert cells[5] == "+75.0 (+75.0 to +75.0)" and cells[7] == "98.7"
     assert "—" in next(line for line in told if "`unseen`" in line)
+
+
+def test_accuracy_by_step_has_the_measured_steps_alone(played, tmp_path):
+    found = by_step(tmp_path, ("grpo", "sgpo"), [0, 1])
+    assert found == {"grpo": {2: [0.25, 0.25]}, "sgpo": {2: [0.5, 0.5]}}
+    assert step_table(found).splitlines()[-1] == "| 2 | 25.0 | 50.0 | +25.0 (+25.0 to +25.0) |"
 
 
 def test_each_row_has_a_configuration_that_training_accepts():
