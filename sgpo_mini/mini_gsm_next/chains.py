@@ -10,6 +10,9 @@ Held out for one split each, and told neither in training nor in pretraining:
 - `longer`: four clauses after a count of the things;
 - `unseen`: a verb in a setting in which it is never told, such as "lost" with somebody else.
 
+Two more sets are only for training, to see when strategies help: `easy`, two clauses of which one
+plays a part, and `hard`, four clauses that all play one.
+
 In the control world (`control=True`) the chains and their sentences are the same, but what each
 clause does to the amount is drawn anew for each chain. So nothing that is learnt in one family can
 help in another.
@@ -38,6 +41,7 @@ CLAUSES = 3  # of a training chain, beside the amount in each box
 TRAINING_CHAINS = 2880
 TRANSFER_CHAINS = 100  # of each transfer split
 EASY_CHAINS = 48  # of two clauses, one of which plays no part
+HARD_CHAINS = 360  # of four clauses that all play a part
 BOXES_SHARE = 0.25  # of the chains start with boxes
 PAIRS_HELD_OUT = 0.12  # of all ordered pairs of verbs
 FEWEST_TUPLES = 40  # number tuples that a family must have
@@ -218,18 +222,21 @@ def _chains_of(split: str) -> tuple[tuple[Clause, ...], ...]:
         return _composed_chains()
     generator, uses = random.Random(f"{split} chains"), Counter()
     chains: dict[tuple[Clause, ...], None] = {}
-    size = EASY_CHAINS if split == "easy" else TRANSFER_CHAINS
+    size = {"easy": EASY_CHAINS, "hard": HARD_CHAINS}.get(split, TRANSFER_CHAINS)
     while len(chains) < size:
         if split == "easy":
             plays = generator.choice([[True, False], [False, True]])
             chain = draw_chain(2, generator, uses, False, plays, NEW_VERBS)
+        elif split == "hard":
+            chain = draw_chain(4, generator, uses, False, [True] * 4, NEW_VERBS)
         elif split == "longer":
             chain = draw_chain(CLAUSES + 1, generator, uses, boxes=False, verbs=NEW_VERBS)
         elif split == "unseen":
             chain = _with_held_out_clause(generator, uses)
         else:
             chain = _of_new_pairs(generator, uses)
-        if chain not in chains and _has_numbers(chain, true_ways(chain)):
+        known = chain in chains or (split == "hard" and is_held_out(chain))
+        if not known and _has_numbers(chain, true_ways(chain)):
             chains[chain] = None
             uses.update(chain)
     return tuple(chains)
@@ -288,7 +295,7 @@ def is_held_out(clauses: tuple[Clause, ...]) -> bool:
 
 @cache
 def families_of_chains(split: str, control: bool = False) -> tuple[Family, ...]:
-    """The families of "train", "easy", "sure_and_wrong" or a transfer split."""
+    """The families of "train", "easy", "hard", "sure_and_wrong" or a transfer split."""
     if split == "sure_and_wrong":
         chains = [(Clause(verb),) for verb in SURE_AND_WRONG]
         return tuple(Family(chain[0].verb, chain, true_ways(chain), True) for chain in chains)

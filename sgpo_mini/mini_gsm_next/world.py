@@ -30,9 +30,12 @@ from .grammar import (
 from .plans import number_tuples, revealing_nothing
 
 TRANSFER_SPLITS = ("composed", "new_pairs", "longer", "unseen")
-SPLITS = ("train", "validation", "test", "reworded", *TRANSFER_SPLITS, "easy", "sure_and_wrong")
+SPLITS = ("train", "validation", "test", "reworded", *TRANSFER_SPLITS)
+SPLITS += ("easy", "hard", "sure_and_wrong")
 PROBLEMS_PER_FAMILY = {"train": 1, "validation": 1, "test": 1, "reworded": 1}
-PROBLEMS_PER_FAMILY |= {"easy": 8, "sure_and_wrong": 20} | dict.fromkeys(TRANSFER_SPLITS, 3)
+PROBLEMS_PER_FAMILY |= {"easy": 8, "hard": 2, "sure_and_wrong": 20} | dict.fromkeys(
+    TRANSFER_SPLITS, 3
+)
 
 # Each number tuple of a shape has a place in its list; the remainder of the place by 8 says what it
 # is used for, in every family of the shape. So no evaluation uses numbers of training.

@@ -24,7 +24,7 @@ from .packed_runs import PackedRun, read_packed
 from .transfer_table import markdown
 
 CEILINGS = Path(__file__).parents[1] / "results" / "ceilings.json"
-RIVALS = {"easy-sgpo": "easy-grpo", "easy-grpo": "easy-grpo"}  # of other rows: grpo
+OWN_RIVALS = ("easy", "hard", "long")  # of other rows: grpo
 ROW_SPLITS = ("test", *TRANSFER_SPLITS)
 
 
@@ -100,12 +100,13 @@ def _packed(folder: Path, name: str) -> list[Path]:
 def _every_row(folder: Path) -> dict[str, dict]:
     """Of each row its greedy accuracy by split, averaged over seeds, and its time.
 
-    "difference" is that on `test` to GRPO with the same seeds and the same training problems, with
-    its interval over seeds.
+    "difference" is that on `test` to GRPO with the same seeds, training problems and number of
+    steps, with its interval over seeds.
     """
     rows = {}
     for name in NEXT_ROWS:
-        rival = RIVALS.get(name, "grpo")
+        kind = name.split("-")[0]
+        rival = f"{kind}-grpo" if kind in OWN_RIVALS else "grpo"
         seeds = finished_seeds(folder, (name, rival))
         if not seeds:
             continue

@@ -8,10 +8,11 @@ from ..mini_gsm_next.world import TRANSFER_SPLITS
 from .rows import ROWS, Row
 from .worlds import NEXT
 
-EQUAL_TIME_STEPS = STEPS_OF_TRAINING * 7 // 5  # an SGPO step takes 1.3 to 1.4 times as long
+EQUAL_TIME_STEPS = STEPS_OF_TRAINING * 8 // 5  # an SGPO step takes 1.5 to 1.7 times as long
+LONG = {"steps": STEPS_OF_TRAINING * 3}
 EVALUATED = ("validation", "test", "reworded", *TRANSFER_SPLITS)
 
-MEASURED_EVERY = 10  # steps
+MEASURED_EVERY = 5  # steps
 
 NEXT_ROWS = {name: row for name, row in ROWS.items() if name != "sft+grpo"} | {
     "grpo": replace(ROWS["sft+grpo"], about="GRPO; also: no strategy distillation"),
@@ -20,6 +21,8 @@ NEXT_ROWS = {name: row for name, row in ROWS.items() if name != "sft+grpo"} | {
         f"GRPO for {EQUAL_TIME_STEPS} steps, which take as long as SGPO's {STEPS_OF_TRAINING}",
         {"method": "grpo", "steps": EQUAL_TIME_STEPS},
     ),
+    "long-grpo": Row("control", "GRPO with three times the steps", {"method": "grpo", **LONG}),
+    "long-sgpo": Row("control", "SGPO with three times the steps", {"method": "sgpo", **LONG}),
     "half": Row(
         "control",
         "half of the families have strategies; the others learn by GRPO alone",
@@ -28,6 +31,8 @@ NEXT_ROWS = {name: row for name, row in ROWS.items() if name != "sft+grpo"} | {
     ),
     "easy-grpo": Row("control", "GRPO on the easy chains", {"method": "grpo", "split": "easy"}),
     "easy-sgpo": Row("control", "SGPO on the easy chains", {"method": "sgpo", "split": "easy"}),
+    "hard-grpo": Row("control", "GRPO on the hard chains", {"method": "grpo", "split": "hard"}),
+    "hard-sgpo": Row("control", "SGPO on the hard chains", {"method": "sgpo", "split": "hard"}),
 }
 
 

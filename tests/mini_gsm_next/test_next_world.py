@@ -9,6 +9,7 @@ import pytest
 
 from sgpo_mini.mini_gsm_next.chains import (
     EASY_CHAINS,
+    HARD_CHAINS,
     TRAINING_CHAINS,
     draw_plays,
     held_out_clauses,
@@ -53,13 +54,14 @@ CHECKSUMS = {
     "new_pairs": "f37998f95679198bc3b8500de95800babcee1f107da99cf9580d86e5b1f0487a",
     "longer": "20d4442fb6c1e9e335838890383c444432c26f69809814f33a57dedbddf227ce",
     "unseen": "bbfb93591a2194e64d6f899670cb6658d862a77218951e6fce217d1b33affdd7",
+    "hard": "3f979bd3106568527959f0e608fcb99af6b2c70938c44afbbb3c27a756c028c2",
     "easy": "518eb22a9923318a48b10f05b14e81b1a08aa51cdf089bcf981e647367631082",
     "sure_and_wrong": "5ccf0a52e86085b85d577d115ddbebbe31c8de040071a752cac6562024b140fe",
 }
 
 CONTROL_CHECKSUM = "2ebef121646ede69cddeb13d030d72a9f79430adbd1a5a8cb78b164e61388f09"
 
-EVALUATION = [split for split in SPLITS if split not in ("train", "easy")]
+EVALUATION = [split for split in SPLITS if split not in ("train", "easy", "hard")]
 
 
 def told(family):
@@ -103,6 +105,7 @@ def test_each_split_has_its_families_and_problems():
     sizes = {split: (len(make_problems(split)), len(families_of(split))) for split in SPLITS}
     assert sizes.pop("train") == (TRAINING_CHAINS, TRAINING_CHAINS)
     assert sizes.pop("easy") == (8 * EASY_CHAINS, EASY_CHAINS)
+    assert sizes.pop("hard") == (2 * HARD_CHAINS, HARD_CHAINS)
     assert sizes.pop("sure_and_wrong") == (40, 2)
     assert {sizes.pop(split) for split in ("validation", "test", "reworded")} == {(360, 360)}
     assert sizes == dict.fromkeys(TRANSFER_SPLITS, (300, 100))
@@ -168,6 +171,12 @@ def test_easy_chains_have_two_clauses_of_which_one_plays_a_part():
         assert EACH not in family.clauses
 
 
+def test_hard_chains_have_four_clauses_that_all_play_a_part():
+    for family in families_of("hard"):
+        assert len(family.ways) == 4 and all(family.ways)
+        assert family.clauses not in {f.clauses for f in families_of("longer")}
+
+
 def test_all_verbs_of_the_families_are_new_words():
     for split in set(SPLITS) - {"sure_and_wrong"}:
         verbs = {clause.verb for family in families_of(split) for clause in told(family)}
@@ -196,7 +205,7 @@ def test_no_evaluation_problem_has_the_chain_and_numbers_of_training(stream):
     def stories(problems):
         return {(clauses_of(p), numbers_of(p.question)) for p in problems}
 
-    trained = stories([*make_problems("train"), *make_problems("easy"), *stream])
+    trained = stories([*(p for s in ("train", "easy", "hard") for p in make_problems(s)), *stream])
     for split in EVALUATION:
         assert not stories(make_problems(split)) & trained
     for split in ("validation", *TRANSFER_SPLITS):
