@@ -1,21 +1,22 @@
 """The families: chains of clauses, generated from one grammar, and the split each belongs to.
 
-A training chain has three clauses after a count of the things or of boxes; of boxes the amount in
-each is told first. At most one clause plays no part. All verbs are new words for the student.
+A training chain has three clauses after a count. If boxes are counted, the amount in each comes
+before them. At most one clause plays no part. All verbs are new words for the student.
 
-Held out for one split each, and told neither in training nor in pretraining:
+Held out for one split each, as whole chains, and told neither in training nor in pretraining:
 
-- `composed`: chains whose neighbours are all told together in training, but never all of them;
+- `composed`: chains whose neighbours are all told together in the training chains, but never all
+  of them (a short run sees only some of these chains);
 - `new_pairs`: neighbours (by their verbs) that are never told together;
-- `longer`: four clauses after a count of the things;
-- `unseen`: a verb in a setting in which it is never told, such as "lost" with somebody else.
+- `longer`: four clauses after a count of the things, where training has three (pretraining tells
+  other chains of four);
+- `unseen`: a verb in a setting in which it is never told, such as "collected" with somebody else.
 
 Two more sets are only for training, to see when strategies help: `easy`, two clauses of which one
 plays a part, and `hard`, four clauses that all play one.
 
-In the control world (`control=True`) the chains and their sentences are the same, but what each
-clause does to the amount is drawn anew for each chain. So nothing that is learnt in one family can
-help in another.
+In the control world (`control=True`) the chains are the same, but what each clause does to the
+amount is drawn anew for each chain. So nothing that is learnt in one family can help in another.
 """
 
 import random
@@ -83,7 +84,7 @@ def true_plan(family: Family) -> Plan:
 
 @cache
 def held_out_clauses() -> frozenset[Clause]:
-    """One setting of each verb other than "plain": told in the split `unseen` only."""
+    """One setting of each verb, not "plain": told in `unseen` if the verb is new, else nowhere."""
     verbs = [*CHANGES, *SCALES]
     return frozenset(Clause(verb, SETTINGS[1 + i % 3]) for i, verb in enumerate(verbs))
 
@@ -97,7 +98,7 @@ def told_clauses() -> tuple[Clause, ...]:
 
 @cache
 def held_out_pairs() -> frozenset[tuple[str, str]]:
-    """Pairs of verbs that are neighbours in the split `new_pairs` only."""
+    """Pairs of verbs that are neighbours in `new_pairs` only; those with a known verb nowhere."""
     generator = random.Random("held-out pairs")
     verbs = [*CHANGES, *SCALES]
     pairs = [(first, second) for first in verbs for second in verbs if first != second]
@@ -127,30 +128,29 @@ def draw_chain(
     plays: list[bool] | None = None,
     verbs: Sequence[str] = (*CHANGES, *SCALES),
 ) -> tuple[Clause, ...]:
-    """A random chain of `length` clauses after a count or boxes, each a rare one of those that fit.
+    """A random chain of `length` clauses after a count; clauses that were used rarely come first.
 
     No verb is told twice, at most one clause scales, and no neighbours are a held-out pair. `plays`
     says which clauses play a part, instead of `draw_plays`.
     """
     if boxes is None:
         boxes = generator.random() < BOXES_SHARE
-    while True:
-        chosen: list[Clause] = []
-        for is_plain in plays or draw_plays(length, generator):
-            told = {clause.verb for clause in chosen}
-            if told & set(SCALES):
-                told |= set(SCALES)
-            fitting = [
-                clause
-                for clause in told_clauses()
-                if (clause.setting == "plain") == is_plain
-                and clause.verb in verbs
-                and clause.verb not in told
-                and not (chosen and (chosen[-1].verb, clause.verb) in held_out_pairs())
-            ]
-            drawn = generator.sample(fitting, min(len(fitting), 4))
-            chosen.append(min(drawn, key=lambda clause: uses[clause]))
-        return (*((EACH,) if boxes else ()), *chosen)
+    chosen: list[Clause] = []
+    for is_plain in plays or draw_plays(length, generator):
+        told = {clause.verb for clause in chosen}
+        if told & set(SCALES):
+            told |= set(SCALES)
+        fitting = [
+            clause
+            for clause in told_clauses()
+            if (clause.setting == "plain") == is_plain
+            and clause.verb in verbs
+            and clause.verb not in told
+            and not (chosen and (chosen[-1].verb, clause.verb) in held_out_pairs())
+        ]
+        drawn = generator.sample(fitting, min(len(fitting), 4))
+        chosen.append(min(drawn, key=lambda clause: uses[clause]))
+    return (*((EACH,) if boxes else ()), *chosen)
 
 
 def _plain(clauses: tuple[Clause, ...]) -> list[bool]:

@@ -3,7 +3,8 @@
 Which plans *fit* follows from the units alone, by one rule for all families: a quantity that counts
 things can be added, subtracted or left out, a bare number can multiply, divide or be left out, and
 the amount in each box must multiply the number of boxes. Quantities are used in the order told.
-Three clauses with three ways each give 26 plans (at least one quantity is used).
+Three clauses with three ways each give 26 plans (at least one quantity is used); after boxes, whose
+amount always counts, 27.
 
 Numbers are drawn so that *every* fitting plan gives positive whole numbers and every wrong plan a
 wrong answer. So the numbers never reveal the plan.
@@ -12,7 +13,7 @@ wrong answer. So the numbers never reveal the plan.
 import random
 from collections.abc import Iterable
 from functools import cache
-from itertools import islice, product
+from itertools import product
 from math import prod
 
 import torch
@@ -69,8 +70,13 @@ def number_tuples(shape: Shape) -> tuple[tuple[int, ...], ...]:
         generator.shuffle(candidates)
     else:
         candidates = (tuple(map(generator.choice, ranges)) for _ in range(100_000))
-    working = dict.fromkeys(numbers for numbers in candidates if all_plans_work(shape, numbers))
-    return tuple(islice(working, POOL))
+    working: dict[tuple[int, ...], None] = {}
+    for numbers in candidates:
+        if all_plans_work(shape, numbers):
+            working[numbers] = None
+        if len(working) == POOL:
+            break
+    return tuple(working)
 
 
 @cache

@@ -22,6 +22,7 @@ from ..student import Student, new_student
 from ..supervised import pretrain
 from ..support.files import write_whole
 from ..support.intervals import confidence_interval
+from .grammar import KNOWN_VERBS, NEW_VERBS
 from .plans import LARGEST
 from .stream import pretraining_stream
 from .world import SPLITS, draw_problems, make_problems
@@ -36,19 +37,31 @@ MAX_NEW_TOKENS = 64  # the longest solution of pretraining has 54
 EVALUATION_SPLITS = tuple(split for split in SPLITS if split != "train")
 SAMPLES = 16  # per problem, to measure the unguided accuracy
 
-STEPS_OF_TRAINING = 30  # then neither GRPO nor SGPO is near its ceiling yet
-SETTINGS: dict[str, dict] = {}  # of each method, chosen on `validation`
+STEPS_OF_TRAINING = 30  # where neither GRPO nor SGPO is near its ceiling
+SETTINGS = {  # of each method and training set, chosen on `validation` (results/next-settings.json)
+    "grpo": {"learning_rate": 6e-4},
+    "grpo-hard": {"learning_rate": 9e-4},
+    "sgpo": {"learning_rate": 6e-4, "delta": 4.0},
+    "sgpo-hard": {"learning_rate": 4e-4, "delta": 1.0},
+    "sft": {"learning_rate": 2e-4},
+    "sft-own-form": {"learning_rate": 6e-4},
+    "luffy": {"learning_rate": 9e-4},
+    "luffy-own-form": {"learning_rate": 6e-4},
+    "hpt": {"learning_rate": 2e-4},
+    "hpt-own-form": {"learning_rate": 6e-4},
+}
 SFT_SETTINGS = {"sft_tokens_per_step": 1500, "evaluate_every": 10, "early_stop": 4}
 
 
-def settings_for(method: str, given_solution: str = "expert_solution") -> dict:
-    """A method's settings in this world, by the form of the solutions that it imitates."""
+def settings_for(
+    method: str, given_solution: str = "expert_solution", split: str = "train"
+) -> dict:
+    """A method's settings, which depend on the solutions given and on the training set."""
     settings = {"max_new_tokens": MAX_NEW_TOKENS, "steps": STEPS_OF_TRAINING}
     if method == "sft":
         settings |= SFT_SETTINGS
-    if given_solution == "solution" and f"{method}-own-form" in SETTINGS:
-        method += "-own-form"
-    return settings | SETTINGS.get(method, {})
+    kind = "-own-form" if given_solution == "solution" else "-hard" if split == "hard" else ""
+    return settings | SETTINGS.get(f"{method}{kind}", SETTINGS.get(method, {}))
 
 
 def make_tiny_student(
@@ -59,7 +72,7 @@ def make_tiny_student(
     out: str = "",
     resume: bool = False,
 ) -> Student:
-    """Pretrain a tiny student: it can follow any strategy, but does not know the verbs.
+    """Pretrain a tiny student: it can follow any strategy, but knows only a few of the verbs.
 
     `seed` draws the weights and the stream of examples; `control` chooses the control world's
     stream (`pretraining_stream`). Raises what `pretrain` raises.
@@ -137,7 +150,9 @@ def let_heads_look_back(student: Student) -> None:
             reader.weight[:size] = COMPARISON_STRENGTH * directions[:, rows].T * is_slow
 
 
-def measure_tiny_student(student: Student, seed: int = 1) -> dict[str, dict[str, list[float]]]:
+def measure_tiny_student(
+    student: Student, seed: int = 1, control: bool = False
+) -> dict[str, dict[str, list[float]]]:
     """Guided (greedy) and unguided (16 samples) accuracy on draws of each evaluation split.
 
     Each value is [accuracy, low, high] with the 95 % interval over families. The draws have other
@@ -145,7 +160,7 @@ def measure_tiny_student(student: Student, seed: int = 1) -> dict[str, dict[str,
     """
     measured = {}
     for split in EVALUATION_SPLITS:
-        problems = draw_problems(split, seed=seed)
+        problems = draw_problems(split, seed=seed, control=control)
         settings = {"max_new_tokens": MAX_NEW_TOKENS, "progress": split}
         guided = evaluate(student, problems, guided=True, **settings)
         unguided = evaluate(student, problems, samples=SAMPLES, temperature=1.0, **settings)
@@ -163,17 +178,22 @@ def over_families(families: dict[str, list[float]]) -> list[float]:
     return [round(value, 4) for value in (mean, *confidence_interval(means))]
 
 
-def save_tiny_student(student: Student, folder: str | Path, seed: int) -> dict:
+def save_tiny_student(
+    student: Student, folder: str | Path, seed: int, control: bool = False
+) -> dict:
     """Save the student with its measurements (`measured.json`) and a model card."""
-    measured = measure_tiny_student(student)
+    measured = measure_tiny_student(student, control=control)
     save_with_checksums(student, folder)
     folder = Path(folder)
     write_whole(folder / "measured.json", json.dumps(measured, indent=1) + "\n")
-    write_whole(folder / "README.md", _model_card(student, measured, seed))
+    write_whole(
+        folder / "README.md",
+        _model_card(student, measured, f"{seed}, control=True" if control else str(seed)),
+    )
     return measured
 
 
-def _model_card(student: Student, measured: dict, seed: int) -> str:
+def _model_card(student: Student, measured: dict, made: str) -> str:
     parameters = sum(p.numel() for p in student.model.parameters())
     rows = "\n".join(
         f"| `{split}` | {_interval(row['guided'])} | {_interval(row['unguided'])} |"
@@ -189,10 +209,10 @@ A Qwen2-architecture model of {parameters:,} parameters ({LAYERS} layers of widt
 {len(student.tokenizer)} tokens: words and whole numbers) for the generated story problems of
 `sgpo_mini/mini_gsm_next/`. It is of no use for any other text.
 
-Made by `make_tiny_student(seed={seed})` of `pretraining.py`: {STEPS:,} steps of {BATCH_SIZE}
-examples. It has learnt to carry out any strategy. Without one it knows when a sentence
-plays a part in the answer, but not what its verb does: in unguided examples a clause that plays a
-part did anything that fits.
+Made by `make_tiny_student(seed={made})` of `pretraining.py`: {STEPS:,} steps of {BATCH_SIZE}
+examples. It has learnt to carry out any strategy. Without one it knows when a sentence plays a part
+in the answer, and what {len(KNOWN_VERBS)} verbs do; {len(NEW_VERBS)} others are new words, which
+did anything that fits in unguided examples. In the control world it knows nothing of either.
 
 Accuracy on draws of each split (95 % intervals over families): guided by the true strategy, greedy;
 and unguided, {SAMPLES} samples a problem at temperature 1.

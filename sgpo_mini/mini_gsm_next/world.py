@@ -127,7 +127,7 @@ def write_problem(
 
 
 def names_of(family: Family) -> tuple[list[str], list[str]]:
-    """(evaluation names, training names) of a family; both differ from family to family."""
+    """(evaluation names, training names) of a family: one of four ways to part NAMES."""
     place = sum(map(ord, family.name)) * EVALUATION_NAMES % len(NAMES)
     turned = [*NAMES[place:], *NAMES[:place]]
     return turned[:EVALUATION_NAMES], turned[EVALUATION_NAMES:]

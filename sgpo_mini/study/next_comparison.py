@@ -1,8 +1,8 @@
-"""The comparison in the next world: which student trains by which rows, and what it is asked then.
+"""The comparison in the next world: which rows each student is trained by, and in which folder.
 
-Three students by GRPO and SGPO; the first of them by every other row; and a student of the control
-world by GRPO and SGPO. One folder of packed runs (`packed_runs`) for
-each student.
+Three students are trained by GRPO and SGPO, on the training chains and on the hard ones, the first
+also by every other row, and a student of the control world by GRPO and SGPO. Each student has one
+folder of packed runs (`packed_runs`).
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from .packed_runs import pack_run
 from .runs import compare
 from .worlds import CONTROL_WORLD, NEXT
 
-COMPARED = ("grpo", "sgpo")
+COMPARED, HARD = ("grpo", "sgpo"), ("hard-grpo", "hard-sgpo")
 EQUAL_TIME = "grpo-equal-time"
 
 
@@ -23,7 +23,7 @@ def run_students(out: str | Path, students: Sequence[str], seeds: Sequence[int])
     Raises what `runs.compare` raises.
     """
     for number, student in enumerate(students):
-        _run(Path(out) / f"student-{number}", COMPARED, student, seeds)
+        _run(Path(out) / f"student-{number}", (*COMPARED, *HARD), student, seeds)
 
 
 def run_rows(out: str | Path, student: str, seeds: Sequence[int], rows: Sequence[str]) -> None:

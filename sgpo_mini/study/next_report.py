@@ -1,6 +1,7 @@
 """The report of the comparison in the next world, from its packed runs alone."""
 
 import json
+import re
 from pathlib import Path
 
 from ..mini_gsm_next.world import TRANSFER_SPLITS
@@ -24,7 +25,7 @@ from .packed_runs import PackedRun, read_packed
 from .transfer_table import markdown
 
 CEILINGS = Path(__file__).parents[1] / "results" / "ceilings.json"
-OWN_RIVALS = ("easy", "hard", "long")  # of other rows: grpo
+OWN_RIVALS = ("easy", "hard", "long")  # rows compared with GRPO of their own kind
 ROW_SPLITS = ("test", *TRANSFER_SPLITS)
 
 
@@ -32,7 +33,7 @@ def write_report(out: Path) -> str:
     """Write tables.json and report.md of a comparison's folder; the report covers finished parts.
 
     A part is finished for the seeds that all its rows have, at least two. Raises ValueError if
-    `out` holds no finished runs of GRPO and SGPO.
+    `out` holds no two finished seeds of GRPO and SGPO.
     """
     ceilings = {}
     if CEILINGS.exists():
@@ -42,7 +43,7 @@ def write_report(out: Path) -> str:
     folders = [*sorted(out.glob("student-*")), out / "control"]
     folders = [folder for folder in folders if len(finished_seeds(folder, COMPARED)) > 1]
     if not folders:
-        raise ValueError(f"{out} holds no finished run of GRPO and SGPO")
+        raise ValueError(f"{out} holds no two finished seeds of GRPO and SGPO")
     tables, parts = {}, ["# GRPO and SGPO in the next world"]
     for folder in folders:
         seeds = finished_seeds(folder, COMPARED)
@@ -94,7 +95,8 @@ def finished_seeds(folder: Path, names: tuple[str, ...]) -> list[int]:
 
 
 def _packed(folder: Path, name: str) -> list[Path]:
-    return list((folder / "logs").glob(f"{name}-[0-9]*.json.gz"))
+    own = re.compile(rf"{re.escape(name)}-\d+\.json\.gz")
+    return [path for path in (folder / "logs").glob("*.json.gz") if own.fullmatch(path.name)]
 
 
 def _every_row(folder: Path) -> dict[str, dict]:

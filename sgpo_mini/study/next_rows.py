@@ -16,21 +16,41 @@ MEASURED_EVERY = 5  # steps
 
 NEXT_ROWS = {name: row for name, row in ROWS.items() if name != "sft+grpo"} | {
     "grpo": replace(ROWS["sft+grpo"], about="GRPO; also: no strategy distillation"),
+    "sft": replace(ROWS["sft"], about="SFT on expert solutions, the best of three checkpoints"),
+    "sft-own-form": replace(
+        ROWS["sft-own-form"], about="SFT on step-by-step solutions, the best of three checkpoints"
+    ),
     "grpo-equal-time": Row(
         "control",
         f"GRPO for {EQUAL_TIME_STEPS} steps, which take as long as SGPO's {STEPS_OF_TRAINING}",
         {"method": "grpo", "steps": EQUAL_TIME_STEPS},
     ),
-    "long-grpo": Row("control", "GRPO with three times the steps", {"method": "grpo", **LONG}),
-    "long-sgpo": Row("control", "SGPO with three times the steps", {"method": "sgpo", **LONG}),
+    "long-grpo": Row(
+        "control",
+        "GRPO with three times the steps (settings of 30 steps)",
+        {"method": "grpo", **LONG},
+    ),
+    "long-sgpo": Row(
+        "control",
+        "SGPO with three times the steps (settings of 30 steps)",
+        {"method": "sgpo", **LONG},
+    ),
     "half": Row(
         "control",
-        "half of the families have strategies; the others learn by GRPO alone",
+        "half of the families have strategies; the others learn by GRPO with 8 rollouts",
         {"method": "sgpo", "grpo_without_strategy": True},
         "half",
     ),
-    "easy-grpo": Row("control", "GRPO on the easy chains", {"method": "grpo", "split": "easy"}),
-    "easy-sgpo": Row("control", "SGPO on the easy chains", {"method": "sgpo", "split": "easy"}),
+    "easy-grpo": Row(
+        "control",
+        "GRPO on the easy chains (settings of the training chains)",
+        {"method": "grpo", "split": "easy"},
+    ),
+    "easy-sgpo": Row(
+        "control",
+        "SGPO on the easy chains (settings of the training chains)",
+        {"method": "sgpo", "split": "easy"},
+    ),
     "hard-grpo": Row("control", "GRPO on the hard chains", {"method": "grpo", "split": "hard"}),
     "hard-sgpo": Row("control", "SGPO on the hard chains", {"method": "sgpo", "split": "hard"}),
 }
@@ -42,6 +62,7 @@ def next_config(name: str, student: str, data: str = NEXT, steps: int | None = N
         raise ValueError(f"methods must be some of {', '.join(NEXT_ROWS)}, not {name!r}")
     settings = NEXT_ROWS[name].settings
     kind = settings.get("given_solution", "expert_solution")
-    chosen = {"evaluate_every": MEASURED_EVERY} | settings_for(settings["method"], kind)
+    split = settings.get("split", "train")
+    chosen = {"evaluate_every": MEASURED_EVERY} | settings_for(settings["method"], kind, split)
     asked = {} if steps is None else {"steps": steps}
     return Config(**{**chosen, **settings, **asked, "student": student, "data": data})

@@ -36,7 +36,7 @@ class PackedRun:
 def pack_run(run: Path, out: Path) -> None:
     """Write a finished run to out/logs and out/timings.json.
 
-    Raises ValueError if its completions answer other problems than those of mini-GSM now.
+    Raises ValueError if its completions answer other problems than those of its world now.
     """
     asked = read_json(run / "evaluated.json", f"remove {run} and run it again")["asked"]
     data = asked["config"]["data"]

@@ -224,7 +224,7 @@ def _stop_when_input_closes() -> None:
 
 
 def _run(job: Job) -> None:
-    """Train, if there are steps, and evaluate every split with greedy decoding."""
+    """Train, if there are steps, and evaluate each split, in the next world by samples too."""
     torch.set_num_threads(1)
     student, data = load_student(job.config.student), job.config.data
     if job.config.steps:

@@ -3,9 +3,10 @@
     python tests/benchmarks/choose_next_settings.py --out runs/next-settings
 
 Four learning rates for GRPO, and for SFT, LUFFY and HPT with each kind of given solution; for SGPO
-two rates with two δ each. The seed is none of those that are compared later. A try is judged by its
-greedy accuracy on `validation`; `test` and the transfer splits stay closed. Prints one line a try
-and writes all to sgpo_mini/results/next-settings.json.
+two rates with two δ each. GRPO and SGPO once more on the hard chains. The seed is none of those
+that are compared later. A try is judged by its greedy accuracy on `validation`; `test` and the
+transfer splits stay closed. Prints one line a try and writes all to
+sgpo_mini/results/next-settings.json.
 """
 
 import argparse
@@ -23,13 +24,18 @@ from sgpo_mini.support.files import read_json
 ROOT = Path(__file__).parents[2] / "sgpo_mini"
 RESULTS = ROOT / "results" / "next-settings.json"
 STUDENT = ROOT / "mini_gsm_next" / "tiny_student"
-RATES = (2e-4, 3e-4, 4e-4, 6e-4)
+RATES = (2e-4, 4e-4, 6e-4, 9e-4)
 SGPO_RATES, DELTAS = (4e-4, 6e-4), (1.0, 4.0)
-OWN_FORM = {"given_solution": "solution"}
-VARIANTS: dict[str, dict] = {"grpo": {}, "sft": SFT_SETTINGS, "luffy": {}, "hpt": {}}
-VARIANTS |= {f"{name}-own-form": VARIANTS[name] | OWN_FORM for name in IMITATING}
-GRID = [("sgpo", rate, delta) for rate in SGPO_RATES for delta in DELTAS]
-GRID += [(name, rate, 1.0) for name in VARIANTS for rate in RATES]
+OWN_FORM, HARD = {"given_solution": "solution"}, {"split": "hard"}
+VARIANTS: dict[str, dict] = {"grpo": {}, "grpo-hard": HARD, "sgpo": {}, "sgpo-hard": HARD}
+IMITATIONS = {"sft": SFT_SETTINGS, "luffy": {}, "hpt": {}}
+VARIANTS |= IMITATIONS | {f"{n}-own-form": IMITATIONS[n] | OWN_FORM for n in IMITATING}
+GRID = [
+    (name, rate, delta)
+    for name in VARIANTS
+    for rate in (SGPO_RATES if name.startswith("sgpo") else RATES)
+    for delta in (DELTAS if name.startswith("sgpo") else (1.0,))
+]
 
 
 def main() -> None:
@@ -42,10 +48,10 @@ def main() -> None:
     settings |= {"student": options.student, "data": NEXT}
     configs = {
         f"{name}-{rate:g}-{delta:g}": Config(
-            method=name.removesuffix("-own-form"),
+            method=name.split("-")[0],
             learning_rate=rate,
             delta=delta,
-            **settings | VARIANTS.get(name, {}),
+            **settings | VARIANTS[name],
         )
         for name, rate, delta in GRID
     }
@@ -53,7 +59,8 @@ def main() -> None:
     rows = []
     for name, config in configs.items():
         folder = Path(options.out) / f"{name}-{options.seed}"
-        row = {"method": config.method, "learning_rate": config.learning_rate}
+        row = {"method": config.method, "split": config.split}
+        row["learning_rate"] = config.learning_rate
         row["delta"] = config.delta if config.method == "sgpo" else None
         row["given_solution"] = config.given_solution if config.method in IMITATING else None
         for guided in (False, True):
@@ -64,7 +71,7 @@ def main() -> None:
         rows.append(row)
         print(row, flush=True)
     result = {"command": "python tests/benchmarks/choose_next_settings.py", "seed": options.seed}
-    result |= {"steps": STEPS_OF_TRAINING, "split": "validation", "tries": rows}
+    result |= {"steps": STEPS_OF_TRAINING, "measured on": "validation", "tries": rows}
     RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 

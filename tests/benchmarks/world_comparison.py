@@ -5,20 +5,21 @@
     python tests/benchmarks/world_comparison.py rows --students FOLDER
     python tests/benchmarks/world_comparison.py tables
 
-Each part resumes where it was stopped. `students`: GRPO and SGPO from each student, five
-seeds; `control`: GRPO and SGPO in the control world from its own student, three seeds; `rows`:
-every other row from the first student, five seeds, or those of --rows. Finished runs are packed
-beside the others in --out; `tables` reads these alone and writes tables.json and report.md there.
+Each part resumes where it was stopped. `students`: GRPO and SGPO from each student, on the training
+chains and on the hard ones, five seeds; `control`: GRPO and SGPO in the control world from its own
+student, three seeds; `rows`: every other row from the first student, five seeds, or those of
+--rows. Finished runs are packed beside the others in --out; `tables` reads these alone and writes
+tables.json and report.md there.
 """
 
 import argparse
 from pathlib import Path
 
-from sgpo_mini.study.next_comparison import COMPARED, run_control, run_rows, run_students
+from sgpo_mini.study.next_comparison import COMPARED, HARD, run_control, run_rows, run_students
 from sgpo_mini.study.next_report import write_report
 from sgpo_mini.study.next_rows import NEXT_ROWS
 
-OTHERS = [name for name in NEXT_ROWS if name not in COMPARED]
+OTHERS = [name for name in NEXT_ROWS if name not in (*COMPARED, *HARD)]
 
 
 def main() -> None:

@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from sgpo_mini.evaluation import Evaluation
+from sgpo_mini.mini_gsm_next.pretraining import SETTINGS
 from sgpo_mini.mini_gsm_next.world import TRANSFER_SPLITS, families_of, make_problems
 from sgpo_mini.strategy_sources.controls import half_of_the_strategies
 from sgpo_mini.study import next_tables
@@ -118,6 +120,20 @@ def test_each_row_has_a_configuration_that_training_accepts():
     assert next_config("easy-sgpo", "tiny").split == "easy"
     with pytest.raises(ValueError, match="methods must be some of .*grpo"):
         next_config("ppo", "tiny")
+
+
+def test_the_settings_are_the_best_tries_of_each_method_on_validation():
+    path = Path(next_tables.__file__).parents[1] / "results" / "next-settings.json"
+    by_name: dict[str, list] = {}
+    for row in json.loads(path.read_text(encoding="utf-8"))["tries"]:
+        kind = "-own-form" if row["given_solution"] == "solution" else ""
+        kind = "-hard" if row["split"] == "hard" else kind
+        by_name.setdefault(row["method"] + kind, []).append(row)
+    assert by_name.keys() == SETTINGS.keys()
+    assert {len(rows) for rows in by_name.values()} == {4}
+    for name, settings in SETTINGS.items():
+        best = max(by_name[name], key=lambda row: row["unguided"])
+        assert {setting: best[setting] for setting in settings} == settings
 
 
 def test_a_row_changes_the_strategies_alone():
