@@ -8,13 +8,14 @@ from ..mini_gsm_next.world import TRANSFER_SPLITS
 from ..support.files import read_json, write_whole
 from ..support.intervals import confidence_interval
 from .evaluations import mean
-from .next_comparison import COMPARED, EQUAL_TIME
+from .next_comparison import COMPARED, EQUAL_TIME, HARD
 from .next_rows import NEXT_ROWS
 from .next_tables import (
     MEASURES,
     by_family,
     by_step,
     compared,
+    ratio_table,
     seconds,
     step_table,
     table,
@@ -25,6 +26,14 @@ from .packed_runs import PackedRun, read_packed
 from .transfer_table import markdown
 
 CEILINGS = Path(__file__).parents[1] / "results" / "ceilings.json"
+UNITS = "Percent; in brackets 95 % intervals over seeds."
+PAIRS = {  # what is compared from each student
+    "on the training chains": COMPARED,
+    "on the hard chains": HARD,
+    "at equal time": (EQUAL_TIME, "sgpo"),
+    "three times the steps": ("long-grpo", "long-sgpo"),
+    "on the easy chains": ("easy-grpo", "easy-sgpo"),
+}
 OWN_RIVALS = ("easy", "hard", "long")  # rows compared with GRPO of their own kind
 ROW_SPLITS = ("test", *TRANSFER_SPLITS)
 
@@ -35,47 +44,35 @@ def write_report(out: Path) -> str:
     A part is finished for the seeds that all its rows have, at least two. Raises ValueError if
     `out` holds no two finished seeds of GRPO and SGPO.
     """
-    ceilings = {}
-    if CEILINGS.exists():
-        measured = read_json(CEILINGS, "run tests/benchmarks/ceilings.py again")["splits"]
-        ceilings = {split: row["ceiling"][0] for split, row in measured.items()}
-        ceilings["test"] = ceilings["validation"]  # the same kind of chains
     folders = [*sorted(out.glob("student-*")), out / "control"]
     folders = [folder for folder in folders if len(finished_seeds(folder, COMPARED)) > 1]
     if not folders:
         raise ValueError(f"{out} holds no two finished seeds of GRPO and SGPO")
-    tables, parts = {}, ["# GRPO and SGPO in the next world"]
+    tables, parts = {}, ["# GRPO and SGPO in the next world", UNITS]
     for folder in folders:
-        seeds = finished_seeds(folder, COMPARED)
-        rows = compared(folder, seeds)
-        control = folder.name == "control"
-        tables[folder.name] = {"seeds": seeds, "rows": rows}
+        ceilings = ceilings_of(folder.name)
+        tables[folder.name] = told_of = {}
         parts.append(f"## {folder.name.replace('-', ' ').capitalize()}")
-        times = {name: seconds(folder, name, seeds) for name in COMPARED}
-        tables[folder.name]["seconds"] = times
-        parts.append(
-            f"Seeds {', '.join(map(str, seeds))}. Training took "
-            + " and ".join(f"{times[name]:.0f} s ({name})" for name in COMPARED)
-            + " of one core. Percent; in brackets 95 % intervals over seeds."
-        )
-        for measure, title in MEASURES.items():
+        for title, pair in PAIRS.items():
+            if len(seeds := finished_seeds(folder, pair)) < 2:
+                continue
+            told_of[title] = {"seeds": seeds, "rows": (rows := compared(folder, seeds, *pair))}
+            told_of[title]["seconds"] = times = {n: seconds(folder, n, seeds) for n in pair}
+            told_of[title]["by step"] = steps = by_step(folder, pair, seeds)
             parts.append(f"### {title[0].upper()}{title[1:]}")
-            parts.append(table(rows, measure, {} if control or measure == "guided" else ceilings))
-        tables[folder.name]["by step"] = steps = by_step(folder, COMPARED, seeds)
-        parts += ["### By step, greedy accuracy on `validation`", step_table(steps)]
-        ratios = {name: transfer_ratios(rows, name) for name in COMPARED}
-        tables[folder.name]["transfer ratios"] = ratios
-        lines = [["gain on the split / gain on `test`", *(f"`{s}`" for s in TRANSFER_SPLITS)]]
-        for name in COMPARED:
-            lines.append([name, *(f"{ratios[name][s]:.2f}" for s in TRANSFER_SPLITS)])
-        parts += ["### Transfer ratios, greedy", markdown(lines)]
-        if len(seeds := finished_seeds(folder, (EQUAL_TIME, "sgpo"))) > 1:
-            rows = compared(folder, seeds, EQUAL_TIME, "sgpo")
-            tables[folder.name]["equal time"] = {"seeds": seeds, "rows": rows}
-            parts.append("### Equal time: GRPO with more steps")
-            time = seconds(folder, EQUAL_TIME, seeds)
-            parts.append(f"Training took {time:.0f} s ({EQUAL_TIME}). Greedy accuracy.")
-            parts.append(table(rows, "greedy", ceilings))
+            parts.append(
+                f"Seeds {', '.join(map(str, seeds))}. Training took "
+                + " and ".join(f"{times[name]:.0f} s ({name})" for name in pair)
+                + " of one core."
+            )
+            for measure, name in MEASURES.items():
+                parts.append(f"#### {name[0].upper()}{name[1:]}")
+                parts.append(table(rows, measure, ceilings.get(measure)))
+            if steps[pair[0]].keys() == steps[pair[1]].keys():
+                parts += ["#### By step, greedy accuracy on `validation`", step_table(steps)]
+            if folder.name != "control":  # where the gain on `test` is about 0
+                told_of[title]["transfer ratios"] = ratios = transfer_ratios(rows)
+                parts += ["#### Transfer ratios, greedy accuracy", ratio_table(ratios)]
     if others := _every_row(out / "student-0"):
         parts += ["## Every row, student 0", _table_of_rows(others)]
         tables["rows"] = others
@@ -83,6 +80,18 @@ def write_report(out: Path) -> str:
     report = "\n\n".join(parts) + "\n"
     write_whole(out / "report.md", report)
     return report
+
+
+def ceilings_of(student: str) -> dict[str, dict[str, float]]:
+    """The ceilings of a measure and split; they were measured from the first student."""
+    if student != "student-0" or not CEILINGS.exists():
+        return {}
+    measured = read_json(CEILINGS, "run tests/benchmarks/ceilings.py again")["splits"]
+    names = {"greedy": "ceiling", "sampled": "ceiling avg@16"}
+    found = {m: {s: row[key][0] for s, row in measured.items()} for m, key in names.items()}
+    for ceilings in found.values():
+        ceilings["test"] = ceilings["validation"]  # the same kind of chains
+    return found
 
 
 def finished_seeds(folder: Path, names: tuple[str, ...]) -> list[int]:

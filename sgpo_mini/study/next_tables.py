@@ -5,6 +5,7 @@ chains of the same kind). A measure is the greedy accuracy, avg@4 (the mean prob
 answer), the probability of the true plan, or the greedy accuracy with strategies.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -81,12 +82,30 @@ def compared(
     return rows
 
 
-def transfer_ratios(rows: Sequence[dict], name: str, measure: str = "greedy") -> dict[str, float]:
-    """The gain of a method on each transfer split over its gain on `test`."""
-    gains = {
-        row["split"]: mean(row[name]) - row["base"] for row in rows if row["measure"] == measure
-    }
-    return {split: gains[split] / gains["test"] for split in TRANSFER_SPLITS}
+def transfer_ratios(rows: Sequence[dict], measure: str = "greedy") -> dict[str, dict]:
+    """{method: {split: gain on a transfer split over the gain on `test`, a value a seed}}.
+
+    The gain is over the student before training.
+    """
+    told = {row["split"]: row for row in rows if row["measure"] == measure}
+    ratios: dict[str, dict] = {}
+    for name in (name for name, value in rows[0].items() if isinstance(value, list)):
+        gains = {s: [v - row["base"] for v in row[name]] for s, row in told.items()}
+        pairs = {s: zip(gains[s], gains["test"], strict=True) for s in TRANSFER_SPLITS}
+        ratios[name] = {s: [a / b if b else math.nan for a, b in pairs[s]] for s in pairs}
+    return ratios
+
+
+def ratio_table(ratios: dict[str, dict]) -> str:
+    """`transfer_ratios` as a Markdown table, with intervals over seeds."""
+    lines = [["gain on the split / gain on `test`", *(f"`{s}`" for s in TRANSFER_SPLITS)]]
+    for name, by_split in ratios.items():
+        cells = []
+        for values in by_split.values():
+            low, high = confidence_interval(values, over="seeds")
+            cells.append(f"{mean(values):.2f} ({low:.2f} to {high:.2f})")
+        lines.append([name, *cells])
+    return markdown(lines)
 
 
 def table(rows: Sequence[dict], measure: str, ceilings: dict[str, float] | None = None) -> str:

@@ -17,6 +17,7 @@ from sgpo_mini.study.next_tables import (
     by_family,
     by_step,
     compared,
+    ratio_table,
     step_table,
     table,
     transfer_ratios,
@@ -89,11 +90,12 @@ def test_differences_by_hand(played, tmp_path):
 
 
 def test_a_transfer_ratio_is_the_gain_over_the_gain_on_test(played, tmp_path):
-    rows = compared(tmp_path, [0, 1])
-    assert transfer_ratios(rows, "grpo")["composed"] == pytest.approx(1.0)
-    ratios = transfer_ratios(rows, "sgpo")
-    assert set(ratios) == set(TRANSFER_SPLITS)
-    assert ratios["composed"] == pytest.approx(2.0) and ratios["longer"] == pytest.approx(1.0)
+    ratios = transfer_ratios(compared(tmp_path, [0, 1]))
+    assert list(ratios) == ["grpo", "sgpo"] and set(ratios["sgpo"]) == set(TRANSFER_SPLITS)
+    assert ratios["grpo"]["composed"] == pytest.approx([1.0, 1.0])
+    assert ratios["sgpo"]["composed"] == pytest.approx([2.0, 2.0])
+    assert ratios["sgpo"]["longer"] == pytest.approx([1.0, 1.0])
+    assert ratio_table(ratios).splitlines()[-1].startswith("| sgpo | 2.00 (2.00 to 2.00) |")
 
 
 def test_a_table_shows_chance_and_ceiling(played, tmp_path):
