@@ -39,7 +39,7 @@ def pack_run(run: Path, out: Path) -> None:
     Raises ValueError if its completions answer other problems than those of its world now.
     """
     asked = read_json(run / "evaluated.json", f"remove {run} and run it again")["asked"]
-    data = asked["config"]["data"]
+    data = _world_of(asked)
     packed = {"asked": asked, "metrics": [], "problems": {}, "answers": {}}
     if is_next(data):
         packed["sampled"] = {
@@ -82,7 +82,7 @@ def read_packed(out: Path, name: str) -> PackedRun:
         packed = json.loads(gzip.decompress(path.read_bytes()))
     except (EOFError, zlib.error, gzip.BadGzipFile, ValueError):
         raise ValueError(f"{path} is cut short or damaged: {MEND}") from None
-    data, known = packed["asked"]["config"].get("data", "mini-gsm"), packed["problems"]
+    data, known = _world_of(packed["asked"]), packed["problems"]
     if other := [split for split in known if known[split] != _checksum(data, split)]:
         raise ValueError(f"{path} holds answers to other problems ({', '.join(other)}): {MEND}")
     answers = {}
@@ -90,6 +90,10 @@ def read_packed(out: Path, name: str) -> PackedRun:
         split, prompt = title.split(" ")
         answers[split, prompt == "guided"] = _restored(told, data, split, prompt == "guided")
     return PackedRun(packed["asked"], packed["metrics"], answers, packed.get("sampled", {}))
+
+
+def _world_of(asked: dict) -> str:
+    return asked.get("config", {}).get("data", "mini-gsm")
 
 
 def _flattened(answers: Evaluation) -> dict:
