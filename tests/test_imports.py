@@ -13,7 +13,7 @@ BELOW = {
     "mini_gsm_next": {"mini_gsm"},  # until it replaces it
     "strategy_sources": set(),
     "plots": set(),
-    "study": {"mini_gsm", "strategy_sources", "plots"},
+    "study": {"mini_gsm", "mini_gsm_next", "strategy_sources", "plots"},
     "exercises": {"mini_gsm", "strategy_sources", "plots", "study"},
     "commands": {"mini_gsm", "strategy_sources", "plots", "study"},
     "scale": {"commands", "mini_gsm"},  # its script reads the same options and data
