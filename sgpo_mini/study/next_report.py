@@ -34,6 +34,8 @@ PAIRS = {  # what is compared from each student
     "three times the steps": ("long-grpo", "long-sgpo"),
     "on the easy chains": ("easy-grpo", "easy-sgpo"),
 }
+TRAINING_SETS = ("on the easy chains", "on the training chains", "on the hard chains")
+DIFFERENCES = ("test", "reworded", *TRANSFER_SPLITS)
 OWN_RIVALS = ("easy", "hard", "long")  # rows compared with GRPO of their own kind
 ROW_SPLITS = ("test", *TRANSFER_SPLITS)
 
@@ -58,6 +60,7 @@ def write_report(out: Path) -> str:
                 continue
             told_of[title] = {"seeds": seeds, "rows": (rows := compared(folder, seeds, *pair))}
             told_of[title]["seconds"] = times = {n: seconds(folder, n, seeds) for n in pair}
+            told_of[title]["p_auto at first"] = p_auto_at_first(folder, pair[0], seeds)
             told_of[title]["by step"] = steps = by_step(folder, pair, seeds)
             parts.append(f"### {title[0].upper()}{title[1:]}")
             parts.append(
@@ -73,6 +76,8 @@ def write_report(out: Path) -> str:
             if folder.name != "control":  # where the gain on `test` is about 0
                 told_of[title]["transfer ratios"] = ratios = transfer_ratios(rows)
                 parts += ["#### Transfer ratios, greedy accuracy", ratio_table(ratios)]
+    parts[2:2] = ["## SGPO minus GRPO, greedy accuracy", difference_table(tables)]
+    parts[4:4] = ["## When does it help?", when_table(tables)]
     if others := _every_row(out / "student-0"):
         parts += ["## Every row, student 0", _table_of_rows(others)]
         tables["rows"] = others
@@ -80,6 +85,39 @@ def write_report(out: Path) -> str:
     report = "\n\n".join(parts) + "\n"
     write_whole(out / "report.md", report)
     return report
+
+
+def difference_table(tables: dict) -> str:
+    """Second minus first method on the training chains, a line a student, a column a split."""
+    lines = [["student", *(f"`{split}`" for split in DIFFERENCES)]]
+    for name, told_of in tables.items():
+        rows = {(r["split"], r["measure"]): r for r in told_of["on the training chains"]["rows"]}
+        cells = [rows[split, "greedy"] for split in DIFFERENCES]
+        cells = [told(row["difference"], row["over seeds"]) for row in cells]
+        lines.append([name.replace("-", " "), *cells])
+    return markdown(lines)
+
+
+def when_table(tables: dict) -> str:
+    """Each training set of each student: how often it is right at first, and accuracy on `test`."""
+    lines = [["student", "trained", "p_auto at first", "base", "GRPO", "SGPO", "SGPO - GRPO"]]
+    for name, told_of in tables.items():
+        for title, part in told_of.items():
+            if name == "control" or title not in TRAINING_SETS:
+                continue
+            is_test = lambda row: (row["split"], row["measure"]) == ("test", "greedy")  # noqa: E731
+            (row,) = filter(is_test, part["rows"])
+            first, second = [value for value in row.values() if isinstance(value, list)][:2]
+            cells = [f"{100 * value:.1f}" for value in (row["base"], mean(first), mean(second))]
+            gap = told(row["difference"], row["over seeds"])
+            p_auto = f"{100 * part['p_auto at first']:.1f}"
+            lines.append([name.replace("-", " "), title, p_auto, *cells, gap])
+    return markdown(lines)
+
+
+def p_auto_at_first(folder: Path, name: str, seeds: list[int]) -> float:
+    """The share of right rollouts in the first step, over some seeds."""
+    return mean([read_packed(folder, f"{name}-{seed}").metrics[0]["p_auto"] for seed in seeds])
 
 
 def ceilings_of(student: str) -> dict[str, dict[str, float]]:

@@ -1,6 +1,7 @@
 """The comparison in the next world: what a row trains on, what is measured, and its tables."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,15 @@ import torch
 
 from sgpo_mini.evaluation import Evaluation
 from sgpo_mini.mini_gsm_next.pretraining import SETTINGS
-from sgpo_mini.mini_gsm_next.world import TRANSFER_SPLITS, families_of, make_problems
+from sgpo_mini.mini_gsm_next.world import (
+    TRANSFER_SPLITS,
+    families_of,
+    make_problems,
+    split_table,
+)
 from sgpo_mini.strategy_sources.controls import half_of_the_strategies
 from sgpo_mini.study import next_tables
+from sgpo_mini.study.next_report import difference_table, when_table, write_report
 from sgpo_mini.study.next_rows import NEXT_ROWS, next_config
 from sgpo_mini.study.next_tables import (
     by_family,
@@ -27,6 +34,7 @@ from sgpo_mini.study.sampled import SAMPLES, measure_sampled, solution_probabili
 from sgpo_mini.study.worlds import CONTROL_WORLD, NEXT, problems_in, training_problems
 
 torch.set_num_threads(1)
+RESULTS = Path(next_tables.__file__).parents[1] / "results"
 
 
 def played_run(right) -> PackedRun:
@@ -125,7 +133,7 @@ def test_each_row_has_a_configuration_that_training_accepts():
 
 
 def test_the_settings_are_the_best_tries_of_each_method_on_validation():
-    path = Path(next_tables.__file__).parents[1] / "results" / "next-settings.json"
+    path = RESULTS / "next-settings.json"
     by_name: dict[str, list] = {}
     for row in json.loads(path.read_text(encoding="utf-8"))["tries"]:
         kind = "-own-form" if row["given_solution"] == "solution" else ""
@@ -183,3 +191,27 @@ def test_sampled_answers_are_counted_for_each_problem(student, tmp_path):
     assert json.loads((tmp_path / "test.json").read_text()) == told
     assert all(0 <= right <= SAMPLES for right in told["right"])
     assert len(told["right"]) == len(told["true plan"]) == 4
+
+
+def test_the_committed_report_is_what_its_packed_runs_say(tmp_path):
+    committed, again = RESULTS / "next", tmp_path / "next"
+    for folder in ("student-0", "student-1", "student-2", "control"):
+        shutil.copytree(committed / folder, again / folder)
+    write_report(again)
+    for name in ("tables.json", "report.md"):
+        assert (again / name).read_bytes() == (committed / name).read_bytes(), name
+    page = (RESULTS / "next-world.md").read_text(encoding="utf-8")
+    tables = json.loads((committed / "tables.json").read_text(encoding="utf-8"))
+    tables.pop("rows", None)
+    assert difference_table(tables) in page and when_table(tables) in page
+    assert split_table() in page
+
+
+def test_the_committed_ceilings_are_in_the_page():
+    page = (RESULTS / "next-world.md").read_text(encoding="utf-8")
+    control = json.loads((RESULTS / "ceilings-control.json").read_text(encoding="utf-8"))["splits"]
+    found = json.loads((RESULTS / "ceilings.json").read_text(encoding="utf-8"))["splits"]
+    for split, row in found.items():
+        values = [row[n][0] for n in ("rule reader", "chance", "guided", "unguided", "ceiling")]
+        cells = [f"{100 * value:.1f}" for value in (*values, control[split]["ceiling"][0])]
+        assert f"| {' | '.join([f'`{split}`', *cells])} |" in page
