@@ -91,7 +91,7 @@ def test_a_head_starts_by_looking_from_a_word_to_the_number_behind_it():
 
 def test_each_split_is_measured_and_stands_in_the_model_card(student, monkeypatch, tmp_path):
     few = {split: draw_problems(split, seed=1)[:40:10] for split in SPLITS}
-    monkeypatch.setattr(pretraining, "draw_problems", lambda split, seed: few[split])
+    monkeypatch.setattr(pretraining, "draw_problems", lambda split, seed, control: few[split])
     monkeypatch.setattr(pretraining, "SAMPLES", 2)
     measured = save_tiny_student(student, tmp_path, seed=0)
     assert set(measured) == set(SPLITS) - {"train"}
