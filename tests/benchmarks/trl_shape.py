@@ -3,9 +3,8 @@
     python tests/benchmarks/trl_shape.py --micro-batch 8 --out FILE.json
 
 Needs TRL. The same random weights of Qwen2.5-0.5B's shape, problems, rollouts (8 × 12 of 256
-tokens) and adapters as `real_shape.py`, set as a careful user would: bfloat16, no reference model,
-the largest micro-batch that the memory allows. Every second completion is right, so that no step is
-spared. The first step is warm-up.
+tokens) and adapters as `real_shape.py`, and the settings of `trl_worker.py`. The first step is
+warm-up.
 """
 
 import argparse
@@ -16,11 +15,9 @@ import time
 from pathlib import Path
 
 import torch
-from datasets import Dataset
-from peft import LoraConfig
-from real_shape import build
+from real_shape import build as build_model
 from transformers import TrainerCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl_worker import build
 
 from sgpo_mini.problems import load_gsm8k
 
@@ -28,9 +25,10 @@ PROBLEMS, ROLLOUTS = 8, 12
 
 
 class Clock(TrainerCallback):
-    """Seconds of each step."""
+    """Seconds of each step; ends the training after so many."""
 
-    def __init__(self):
+    def __init__(self, steps: int):
+        self.steps, self.began = steps, 0.0
         self.seconds: list[float] = []
 
     def on_step_begin(self, args, state, control, **kwargs):
@@ -38,16 +36,13 @@ class Clock(TrainerCallback):
 
     def on_step_end(self, args, state, control, **kwargs):
         self.seconds.append(now() - self.began)
+        control.should_training_stop = len(self.seconds) == self.steps
 
 
 def now() -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()
-
-
-def every_second(completions, **columns) -> list[float]:
-    return [float(number % 2 == 0) for number in range(len(completions))]
 
 
 def main() -> None:
@@ -60,41 +55,25 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--out", default="", help="JSON file")
     options = parser.parse_args()
-    on_gpu, rank = torch.cuda.is_available(), options.lora_rank
+    on_gpu = torch.cuda.is_available()
     prompts = [[{"role": "user", "content": p.question}] for p in load_gsm8k("train")[:200]]
     with tempfile.TemporaryDirectory() as folder:
-        build(Path(folder) / "model", options.layers, options.hidden)
-        settings = GRPOConfig(
-            output_dir=folder,
-            per_device_train_batch_size=options.micro_batch,
-            gradient_accumulation_steps=PROBLEMS * ROLLOUTS // options.micro_batch,
-            num_generations=ROLLOUTS,
-            max_completion_length=options.new_tokens,
-            temperature=1.0,
-            top_k=0,
-            beta=0.0,  # no reference model
-            loss_type="grpo",
-            epsilon_high=0.28,
-            learning_rate=1e-12,
-            gradient_checkpointing=False,
-            bf16=on_gpu,
-            use_cpu=not on_gpu,
-            max_steps=options.steps + 1,
-            logging_strategy="no",
-            save_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
-        )
-        adapters = {"target_modules": "all-linear", "task_type": "CAUSAL_LM"}
-        clock = Clock()
-        trainer = GRPOTrainer(
-            str(Path(folder) / "model"),
-            reward_funcs=every_second,
-            args=settings,
-            train_dataset=Dataset.from_dict({"prompt": prompts}),
-            peft_config=LoraConfig(r=rank, lora_alpha=2 * rank, **adapters),
-            callbacks=[clock],
-        )
+        build_model(Path(folder) / "model", options.layers, options.hidden)
+        job = {
+            "trainer": "grpo",
+            "model": str(Path(folder) / "model"),
+            "problems": [{"prompt": prompt} for prompt in prompts],
+            "problems_a_step": PROBLEMS,
+            "rollouts": ROLLOUTS,
+            "tokens": options.new_tokens,
+            "stops": [],  # random weights seldom stop by themselves
+            "rank": options.lora_rank,
+            "micro_batch": options.micro_batch,
+            "gpu": on_gpu,
+        }
+        trainer, _ = build(job, folder)
+        clock = Clock(options.steps + 1)
+        trainer.add_callback(clock)
         trainer.train()
     seconds = statistics.median(clock.seconds[1:])
     tokens = PROBLEMS * ROLLOUTS * options.new_tokens

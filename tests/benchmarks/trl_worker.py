@@ -4,7 +4,8 @@ Reads the job as JSON: `trainer` (grpo, sdft), `model` (a folder), `problems` (t
 each prompt, and its strategy for sdft), `problems_a_step`, `rollouts` a problem, `tokens` (the
 limit), `stops` (tokens that end a completion; empty: the model's own), `rank` (of LoRA adapters; 0:
 all weights), `micro_batch` (0: all completions at once), `compact` (the LM head reads completions
-alone, which TRL does on a GPU only) and `saved` (for sdft: a file for the first step's tokens).
+alone, which TRL does on a GPU only), `gpu` (work there, in bfloat16) and `saved` (for sdft: a file
+for the first step's tokens).
 """
 
 import tempfile
@@ -77,8 +78,8 @@ def main() -> None:
 
 
 def build(job: dict, folder: str):
-    """The trainer of the job, set as a careful user would for one CPU, and its settings."""
-    rollouts = job["problems_a_step"] * job["rollouts"]
+    """The trainer of the job, set as a careful user would, and its settings."""
+    rollouts, gpu = job["problems_a_step"] * job["rollouts"], job.get("gpu", False)
     settings = {
         "per_device_train_batch_size": job["micro_batch"] or rollouts,  # all at once, if they fit
         "gradient_accumulation_steps": rollouts // (job["micro_batch"] or rollouts),
@@ -93,9 +94,9 @@ def build(job: dict, folder: str):
         "weight_decay": 0.0,
         "max_grad_norm": 1.0,
         "gradient_checkpointing": False,
-        "bf16": False,
-        "model_init_kwargs": {"dtype": "float32"},
-        "use_cpu": True,
+        "bf16": gpu,
+        "model_init_kwargs": {"dtype": "bfloat16" if gpu else "float32"},
+        "use_cpu": not gpu,
         "dataloader_pin_memory": False,
         "max_steps": 1_000_000,
         "logging_strategy": "no",
