@@ -45,12 +45,15 @@ def settings_for(data: str, method: str, given_solution: str = "expert_solution"
     """A method's default settings on some data: the chosen ones on mini-GSM, none elsewhere."""
     if data != "mini-gsm":
         return {}
+    kind = "-own-form" if given_solution == "solution" else ""
     settings = {"max_new_tokens": MAX_NEW_TOKENS, "steps": STEPS_OF_TRAINING}
-    if method == "sft":
-        settings |= SFT_SETTINGS
-    if given_solution == "solution" and f"{method}-own-form" in SETTINGS:
-        method += "-own-form"
-    return settings | SETTINGS.get(method, {})
+    return settings | chosen_settings(SETTINGS, SFT_SETTINGS, method, kind)
+
+
+def chosen_settings(settings: dict, sft_settings: dict, method: str, kind: str) -> dict:
+    """A method's own settings, of its kind if it has some; SFT has more of them."""
+    more = sft_settings if method == "sft" else {}
+    return more | settings.get(f"{method}{kind}", settings.get(method, {}))
 
 
 def make_tiny_student(

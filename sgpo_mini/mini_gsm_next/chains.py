@@ -162,18 +162,6 @@ def _has_numbers(clauses: tuple[Clause, ...], ways: tuple[str, ...]) -> bool:
     return sum(revealing_nothing(shape_of(clauses), plan_of(ways))) >= FEWEST_TUPLES
 
 
-@cache
-def _training_chains() -> tuple[tuple[Clause, ...], ...]:
-    generator, uses = random.Random("training chains"), Counter()
-    chains: dict[tuple[Clause, ...], None] = {}
-    while len(chains) < TRAINING_CHAINS:
-        chain = _draw_new_chain(generator, uses)
-        if chain not in chains and _has_numbers(chain, true_ways(chain)):
-            chains[chain] = None
-            uses.update(chain)
-    return tuple(chains)
-
-
 def _draw_new_chain(generator: random.Random, uses: Counter[Clause]) -> tuple[Clause, ...]:
     return draw_chain(CLAUSES, generator, uses, verbs=NEW_VERBS)
 
@@ -186,7 +174,7 @@ def _without_boxes(clauses: tuple[Clause, ...]) -> tuple[Clause, ...]:
 def _composed_chains() -> tuple[tuple[Clause, ...], ...]:
     """Chains that put together the neighbours of several training chains."""
     generator = random.Random("composed chains")
-    told = {_without_boxes(chain) for chain in _training_chains()}
+    told = {_without_boxes(chain) for chain in _chains_of("train")}
     pairs = sorted({pair for chain in told for pair in pairwise(chain)}, key=repr)
     follows: dict[Clause, list[Clause]] = {}
     for first, second in pairs:
@@ -216,15 +204,16 @@ def _is_sound(chain: tuple[Clause, ...], length: int) -> bool:
 @cache
 def _chains_of(split: str) -> tuple[tuple[Clause, ...], ...]:
     """The chains of a split, in a fixed order."""
-    if split == "train":
-        return _training_chains()
     if split == "composed":
         return _composed_chains()
-    generator, uses = random.Random(f"{split} chains"), Counter()
+    seed = "training chains" if split == "train" else f"{split} chains"
+    generator, uses = random.Random(seed), Counter()
     chains: dict[tuple[Clause, ...], None] = {}
-    size = {"easy": EASY_CHAINS, "hard": HARD_CHAINS}.get(split, TRANSFER_CHAINS)
-    while len(chains) < size:
-        if split == "easy":
+    sizes = {"train": TRAINING_CHAINS, "easy": EASY_CHAINS, "hard": HARD_CHAINS}
+    while len(chains) < sizes.get(split, TRANSFER_CHAINS):
+        if split == "train":
+            chain = _draw_new_chain(generator, uses)
+        elif split == "easy":
             plays = generator.choice([[True, False], [False, True]])
             chain = draw_chain(2, generator, uses, False, plays, NEW_VERBS)
         elif split == "hard":

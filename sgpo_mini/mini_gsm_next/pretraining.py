@@ -17,6 +17,7 @@ import torch
 
 from ..checkpoints import save_with_checksums
 from ..evaluation import evaluate
+from ..mini_gsm.pretraining import chosen_settings
 from ..strategies import INSTRUCTION, guided_prompt
 from ..student import Student, new_student
 from ..supervised import pretrain
@@ -37,7 +38,7 @@ MAX_NEW_TOKENS = 64  # the longest solution of pretraining has 54
 EVALUATION_SPLITS = tuple(split for split in SPLITS if split != "train")
 SAMPLES = 16  # per problem, to measure the unguided accuracy
 
-STEPS_OF_TRAINING = 30  # where neither GRPO nor SGPO is near its ceiling
+STEPS_OF_TRAINING = 30  # from 60 on GRPO and SGPO are at their ceiling
 SETTINGS = {  # of each method and training set, chosen on `validation` (results/next-settings.json)
     "grpo": {"learning_rate": 6e-4},
     "grpo-hard": {"learning_rate": 9e-4},
@@ -57,11 +58,9 @@ def settings_for(
     method: str, given_solution: str = "expert_solution", split: str = "train"
 ) -> dict:
     """A method's settings, which depend on the solutions given and on the training set."""
-    settings = {"max_new_tokens": MAX_NEW_TOKENS, "steps": STEPS_OF_TRAINING}
-    if method == "sft":
-        settings |= SFT_SETTINGS
     kind = "-own-form" if given_solution == "solution" else "-hard" if split == "hard" else ""
-    return settings | SETTINGS.get(f"{method}{kind}", SETTINGS.get(method, {}))
+    settings = {"max_new_tokens": MAX_NEW_TOKENS, "steps": STEPS_OF_TRAINING}
+    return settings | chosen_settings(SETTINGS, SFT_SETTINGS, method, kind)
 
 
 def make_tiny_student(

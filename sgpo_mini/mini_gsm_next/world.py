@@ -33,9 +33,8 @@ TRANSFER_SPLITS = ("composed", "new_pairs", "longer", "unseen")
 SPLITS = ("train", "validation", "test", "reworded", *TRANSFER_SPLITS)
 SPLITS += ("easy", "hard", "sure_and_wrong")
 PROBLEMS_PER_FAMILY = {"train": 1, "validation": 1, "test": 1, "reworded": 1}
-PROBLEMS_PER_FAMILY |= {"easy": 8, "hard": 2, "sure_and_wrong": 20} | dict.fromkeys(
-    TRANSFER_SPLITS, 3
-)
+PROBLEMS_PER_FAMILY |= dict.fromkeys(TRANSFER_SPLITS, 3)
+PROBLEMS_PER_FAMILY |= {"easy": 8, "hard": 2, "sure_and_wrong": 20}
 
 # Each number tuple of a shape has a place in its list; the remainder of the place by 8 says what it
 # is used for, in every family of the shape. So no evaluation uses numbers of training.
@@ -52,14 +51,9 @@ def strategy_for(family: Family, plan: Plan) -> Strategy:
         PHRASES[ways[i]].format(clause.role) if i in ways else f"Ignore {clause.role}"
         for i, clause in enumerate(family.clauses)
     )
-    return Strategy(*heading(family), steps)
-
-
-def heading(family: Family) -> tuple[str, str]:
-    """(problem type, approach) of a family's strategies."""
-    if EACH in family.clauses:
-        return "boxes and a few changes", "work forward from the boxes counted"
-    return "a few changes", "work forward from the amount counted"
+    kind = "boxes and a few changes" if EACH in family.clauses else "a few changes"
+    start = "boxes" if EACH in family.clauses else "amount"
+    return Strategy(kind, f"work forward from the {start} counted", steps)
 
 
 def plan_names(family: Family, plan: Plan) -> tuple[str, ...]:

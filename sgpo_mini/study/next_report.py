@@ -1,7 +1,6 @@
 """The report of the comparison in the next world, from its packed runs alone."""
 
 import json
-import re
 from pathlib import Path
 
 from ..mini_gsm_next.world import TRANSFER_SPLITS
@@ -46,22 +45,26 @@ def write_report(out: Path) -> str:
     A part is finished for the seeds that all its rows have, at least two. Raises ValueError if
     `out` holds no two finished seeds of GRPO and SGPO.
     """
-    folders = [*sorted(out.glob("student-*")), out / "control"]
-    folders = [folder for folder in folders if len(finished_seeds(folder, COMPARED)) > 1]
+    folders = {
+        folder: runs_in(folder) for folder in (*sorted(out.glob("student-*")), out / "control")
+    }
+    folders = {f: runs for f, runs in folders.items() if len(finished_seeds(runs, COMPARED)) > 1}
     if not folders:
         raise ValueError(f"{out} holds no two finished seeds of GRPO and SGPO")
     tables, parts = {}, ["# GRPO and SGPO in the next world", UNITS]
-    for folder in folders:
-        ceilings = ceilings_of(folder.name)
+    for folder, runs in folders.items():
+        base, ceilings = read_packed(folder, "base"), ceilings_of(folder.name)
         tables[folder.name] = told_of = {}
         parts.append(f"## {folder.name.replace('-', ' ').capitalize()}")
         for title, pair in PAIRS.items():
-            if len(seeds := finished_seeds(folder, pair)) < 2:
+            if len(seeds := finished_seeds(runs, pair)) < 2:
                 continue
-            told_of[title] = {"seeds": seeds, "rows": (rows := compared(folder, seeds, *pair))}
+            both = {name: [runs[name][seed] for seed in seeds] for name in pair}
+            told_of[title] = {"seeds": seeds, "rows": (rows := compared(both, base))}
             told_of[title]["seconds"] = times = {n: seconds(folder, n, seeds) for n in pair}
-            told_of[title]["p_auto at first"] = p_auto_at_first(folder, pair[0], seeds)
-            told_of[title]["by step"] = steps = by_step(folder, pair, seeds)
+            first_steps = [run.metrics[0] for run in both[pair[0]]]
+            told_of[title]["p_auto at first"] = mean([row["p_auto"] for row in first_steps])
+            told_of[title]["by step"] = steps = by_step(both)
             parts.append(f"### {title[0].upper()}{title[1:]}")
             parts.append(
                 f"Seeds {', '.join(map(str, seeds))}. Training took "
@@ -78,7 +81,7 @@ def write_report(out: Path) -> str:
                 parts += ["#### Transfer ratios, greedy accuracy", ratio_table(ratios)]
     parts[2:2] = ["## SGPO minus GRPO, greedy accuracy", difference_table(tables)]
     parts[4:4] = ["## When does it help?", when_table(tables)]
-    if others := _every_row(out / "student-0"):
+    if others := _every_row(out / "student-0", folders.get(out / "student-0", {})):
         parts += ["## Every row, student 0", _table_of_rows(others)]
         tables["rows"] = others
     write_whole(out / "tables.json", json.dumps(tables, indent=1) + "\n")
@@ -91,11 +94,15 @@ def difference_table(tables: dict) -> str:
     """Second minus first method on the training chains, a line a student, a column a split."""
     lines = [["student", *(f"`{split}`" for split in DIFFERENCES)]]
     for name, told_of in tables.items():
-        rows = {(r["split"], r["measure"]): r for r in told_of["on the training chains"]["rows"]}
-        cells = [rows[split, "greedy"] for split in DIFFERENCES]
-        cells = [told(row["difference"], row["over seeds"]) for row in cells]
+        rows = greedy_rows(told_of["on the training chains"])
+        cells = [told(rows[s]["difference"], rows[s]["over seeds"]) for s in DIFFERENCES]
         lines.append([name.replace("-", " "), *cells])
     return markdown(lines)
+
+
+def greedy_rows(part: dict) -> dict[str, dict]:
+    """The rows of greedy accuracy by split."""
+    return {row["split"]: row for row in part["rows"] if row["measure"] == "greedy"}
 
 
 def when_table(tables: dict) -> str:
@@ -105,19 +112,13 @@ def when_table(tables: dict) -> str:
         for title, part in told_of.items():
             if name == "control" or title not in TRAINING_SETS:
                 continue
-            is_test = lambda row: (row["split"], row["measure"]) == ("test", "greedy")  # noqa: E731
-            (row,) = filter(is_test, part["rows"])
-            first, second = [value for value in row.values() if isinstance(value, list)][:2]
-            cells = [f"{100 * value:.1f}" for value in (row["base"], mean(first), mean(second))]
+            row = greedy_rows(part)["test"]
+            values = [row["base"], *(mean(row[method]) for method in PAIRS[title])]
+            cells = [f"{100 * value:.1f}" for value in values]
             gap = told(row["difference"], row["over seeds"])
             p_auto = f"{100 * part['p_auto at first']:.1f}"
             lines.append([name.replace("-", " "), title, p_auto, *cells, gap])
     return markdown(lines)
-
-
-def p_auto_at_first(folder: Path, name: str, seeds: list[int]) -> float:
-    """The share of right rollouts in the first step, over some seeds."""
-    return mean([read_packed(folder, f"{name}-{seed}").metrics[0]["p_auto"] for seed in seeds])
 
 
 def ceilings_of(student: str) -> dict[str, dict[str, float]]:
@@ -132,39 +133,39 @@ def ceilings_of(student: str) -> dict[str, dict[str, float]]:
     return found
 
 
-def finished_seeds(folder: Path, names: tuple[str, ...]) -> list[int]:
-    """The seeds for which each of some rows has a packed run."""
-    seeds = [
-        {int(path.name.split(".")[0].rsplit("-", 1)[1]) for path in _packed(folder, name)}
-        for name in names
-    ]
-    return sorted(set.intersection(*seeds))
+def runs_in(folder: Path) -> dict[str, dict[int, PackedRun]]:
+    """The packed runs of a folder by row and seed, without the student before training."""
+    runs: dict[str, dict[int, PackedRun]] = {}
+    for path in sorted((folder / "logs").glob("*-*.json.gz")):
+        name, seed = path.name.removesuffix(".json.gz").rsplit("-", 1)
+        runs.setdefault(name, {})[int(seed)] = read_packed(folder, f"{name}-{seed}")
+    return runs
 
 
-def _packed(folder: Path, name: str) -> list[Path]:
-    own = re.compile(rf"{re.escape(name)}-\d+\.json\.gz")
-    return [path for path in (folder / "logs").glob("*.json.gz") if own.fullmatch(path.name)]
+def finished_seeds(runs: dict[str, dict], names: tuple[str, ...]) -> list[int]:
+    """The seeds for which each of some rows has a run."""
+    return sorted(set.intersection(*(set(runs.get(name, {})) for name in names)))
 
 
-def _every_row(folder: Path) -> dict[str, dict]:
+def _every_row(folder: Path, runs: dict[str, dict[int, PackedRun]]) -> dict[str, dict]:
     """Of each row its greedy accuracy by split, averaged over seeds, and its time.
 
-    "difference" is that on `test` to GRPO with the same seeds, training problems and number of
-    steps, with its interval over seeds.
+    "difference" is that on `test` to GRPO with the same seeds and training problems, and but for
+    `grpo-equal-time` the same number of steps, with its interval over seeds.
     """
     rows = {}
     for name in NEXT_ROWS:
         kind = name.split("-")[0]
         rival = f"{kind}-grpo" if kind in OWN_RIVALS else "grpo"
-        seeds = finished_seeds(folder, (name, rival))
+        seeds = finished_seeds(runs, (name, rival))
         if not seeds:
             continue
         row = {"seeds": seeds, "seconds": seconds(folder, name, seeds), "rival": rival}
-        packed = [read_packed(folder, f"{name}-{seed}") for seed in seeds]
+        packed = [runs[name][seed] for seed in seeds]
         for split in ROW_SPLITS:
             row[split] = mean([_accuracy(run, split, "greedy") for run in packed])
         row["test, guided"] = mean([_accuracy(run, "test", "guided") for run in packed])
-        others = [read_packed(folder, f"{rival}-{seed}") for seed in seeds]
+        others = [runs[rival][seed] for seed in seeds]
         if name != rival and len(seeds) > 1:
             gaps = [
                 _accuracy(run, "test", "greedy") - _accuracy(other, "test", "greedy")

@@ -14,11 +14,11 @@ from ..mini_gsm_next.world import TRANSFER_SPLITS, families_of
 from ..support.files import read_json
 from ..support.intervals import confidence_interval, mean_difference
 from .evaluations import mean
-from .packed_runs import MEND, PackedRun, read_packed
+from .next_rows import EVALUATED
+from .packed_runs import MEND, PackedRun
 from .sampled import SAMPLES
 from .transfer_table import markdown
 
-SHOWN = ("validation", "test", "reworded", *TRANSFER_SPLITS)
 MEASURES = {
     "greedy": "greedy accuracy",
     "sampled": f"mean probability of a right answer (avg@{SAMPLES})",
@@ -42,18 +42,16 @@ def by_family(run: PackedRun, split: str, measure: str) -> dict[str, float]:
     return {name: mean(told) for name, told in families.items()}
 
 
-def compared(
-    folder: Path, seeds: Sequence[int], first: str = "grpo", second: str = "sgpo"
-) -> list[dict]:
+def compared(runs: dict[str, list[PackedRun]], base: PackedRun) -> list[dict]:
     """One row for each split and measure: base, both methods, and second minus first.
 
-    The mean counts every family once. "seeds" has the interval of the difference over seeds (t),
-    "families" over families (bootstrap, each family's difference averaged over seeds);
-    "without the best two" is the difference without the two families in which it is largest.
+    `runs` has two methods with runs of the same seeds, in order. The mean counts every family once.
+    "over seeds" has the interval of the difference over seeds (t), "over families" over families
+    (bootstrap, each family's difference averaged over seeds); "without the best two" is the
+    difference without the two families in which it is largest.
     """
-    runs = {name: [read_packed(folder, f"{name}-{s}") for s in seeds] for name in (first, second)}
-    base, rows = read_packed(folder, "base"), []
-    for split in SHOWN:
+    (first, _), rows = runs, []
+    for split in EVALUATED:
         chance = mean([1 / len(fitting_plans(f.shape)) for f in families_of(split)])
         for measure in MEASURES:
             means_of = {
@@ -82,6 +80,11 @@ def compared(
     return rows
 
 
+def methods_of(rows: Sequence[dict]) -> list[str]:
+    """The two methods of rows that `compared` made: they alone have a value a seed."""
+    return [name for name, value in rows[0].items() if isinstance(value, list)]
+
+
 def transfer_ratios(rows: Sequence[dict], measure: str = "greedy") -> dict[str, dict]:
     """{method: {split: gain on a transfer split over the gain on `test`, a value a seed}}.
 
@@ -89,7 +92,7 @@ def transfer_ratios(rows: Sequence[dict], measure: str = "greedy") -> dict[str, 
     """
     told = {row["split"]: row for row in rows if row["measure"] == measure}
     ratios: dict[str, dict] = {}
-    for name in (name for name, value in rows[0].items() if isinstance(value, list)):
+    for name in methods_of(rows):
         gains = {s: [v - row["base"] for v in row[name]] for s, row in told.items()}
         pairs = {s: zip(gains[s], gains["test"], strict=True) for s in TRANSFER_SPLITS}
         ratios[name] = {s: [a / b if b else math.nan for a, b in pairs[s]] for s in pairs}
@@ -110,7 +113,7 @@ def ratio_table(ratios: dict[str, dict]) -> str:
 
 def table(rows: Sequence[dict], measure: str, ceilings: dict[str, float] | None = None) -> str:
     """The rows of a measure as a Markdown table, in percent."""
-    first, second = (n for n in rows[0] if isinstance(rows[0][n], list))
+    first, second = methods_of(rows)
     title = f"{second} - {first}"
     head = ["split (families)", "chance", "base", first, second, title, "over families", "ceiling"]
     lines = [head]
@@ -132,13 +135,13 @@ def table(rows: Sequence[dict], measure: str, ceilings: dict[str, float] | None 
     return markdown(lines)
 
 
-def by_step(folder: Path, names: Sequence[str], seeds: Sequence[int]) -> dict[str, dict]:
+def by_step(runs: dict[str, list[PackedRun]]) -> dict[str, dict]:
     """Greedy accuracy on `validation` during training, {method: {step: [a value a seed]}}."""
     key, found = "validation_accuracy", {}
-    for name in names:
-        runs = [read_packed(folder, f"{name}-{seed}").metrics for seed in seeds]
-        steps = [row["step"] for row in runs[0] if row.get(key) is not None]
-        found[name] = {step: [run[step - 1][key] for run in runs] for step in steps}
+    for name in runs:
+        logs = [run.metrics for run in runs[name]]
+        steps = [row["step"] for row in logs[0] if row.get(key) is not None]
+        found[name] = {step: [log[step - 1][key] for log in logs] for step in steps}
     return found
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from ..config import Config
 from ..evaluation import Evaluation
 from ..support.files import read_json, read_rows
 from .evaluations import read_answers
@@ -93,7 +94,8 @@ def read_packed(out: Path, name: str) -> PackedRun:
 
 
 def _world_of(asked: dict) -> str:
-    return asked.get("config", {}).get("data", "mini-gsm")
+    """The world of a run; a setting that was added later had today's default."""
+    return asked.get("config", {}).get("data", Config.data)
 
 
 def _flattened(answers: Evaluation) -> dict:

@@ -229,7 +229,7 @@ def _run(job: Job) -> None:
     student, data = load_student(job.config.student), job.config.data
     if job.config.steps:
         config = replace(job.config, resume=(job.folder / "config.json").exists())
-        problems = training_problems(config, job.control, config.seed)
+        problems = training_problems(config, job.control)
         train(student, problems, config, validation=validation_problems(data))
     (job.folder / "answers").mkdir(parents=True, exist_ok=True)
     limit = longest_completion(data)

@@ -36,7 +36,7 @@ def longest_completion(data: str) -> int:
     return (next_pretraining if is_next(data) else pretraining).MAX_NEW_TOKENS
 
 
-def training_problems(config: Config, change: str, seed: int) -> Sequence[Problem]:
+def training_problems(config: Config, change: str) -> Sequence[Problem]:
     """The problems that a run trains on, after the change that its row asks for."""
     problems = problems_in(config.data, config.split)
-    return CONTROLS[change](problems, seed) if change else problems
+    return CONTROLS[change](problems, config.seed) if change else problems

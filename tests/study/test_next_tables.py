@@ -19,7 +19,7 @@ from sgpo_mini.mini_gsm_next.world import (
 from sgpo_mini.strategy_sources.controls import half_of_the_strategies
 from sgpo_mini.study import next_tables
 from sgpo_mini.study.next_report import difference_table, when_table, write_report
-from sgpo_mini.study.next_rows import NEXT_ROWS, next_config
+from sgpo_mini.study.next_rows import EVALUATED, NEXT_ROWS, next_config
 from sgpo_mini.study.next_tables import (
     by_family,
     by_step,
@@ -40,7 +40,7 @@ RESULTS = Path(next_tables.__file__).parents[1] / "results"
 def played_run(right) -> PackedRun:
     """A run whose answers to a problem are right if `right(split, number of its family)`."""
     answers, sampled = {}, {}
-    for split in next_tables.SHOWN:
+    for split in EVALUATED:
         problems = make_problems(split)
         numbers = {family.name: n for n, family in enumerate(families_of(split))}
         told = [right(split, numbers[problem.family]) for problem in problems]
@@ -61,17 +61,20 @@ def played_run(right) -> PackedRun:
     return PackedRun({}, metrics, answers, sampled)
 
 
-@pytest.fixture
-def played(monkeypatch):
+@pytest.fixture(scope="module")
+def played():
     """GRPO is right on every fourth family, SGPO on every second and all of `composed`."""
     runs = {
         "base": lambda split, number: False,
         "grpo": lambda split, number: number % 4 == 0,
         "sgpo": lambda split, number: number % 2 == 0 or split == "composed",
     }
-    packed = {name: played_run(right) for name, right in runs.items()}
-    monkeypatch.setattr(next_tables, "read_packed", lambda folder, name: packed[name.split("-")[0]])
-    return packed
+    return {name: played_run(right) for name, right in runs.items()}
+
+
+def both(played):
+    """Two equal seeds of each method."""
+    return {name: [played[name]] * 2 for name in ("grpo", "sgpo")}
 
 
 def test_a_family_counts_once_in_each_measure(played):
@@ -83,8 +86,8 @@ def test_a_family_counts_once_in_each_measure(played):
     assert len(by_family(run, "composed", "greedy")) == len(families_of("composed"))
 
 
-def test_differences_by_hand(played, tmp_path):
-    rows = {(row["split"], row["measure"]): row for row in compared(tmp_path, [0, 1])}
+def test_differences_by_hand(played):
+    rows = {(row["split"], row["measure"]): row for row in compared(both(played), played["base"])}
     row = rows["new_pairs", "greedy"]
     assert (row["base"], row["grpo"], row["sgpo"]) == (0.0, [0.25, 0.25], [0.5, 0.5])
     assert row["difference"] == 0.25 and row["over seeds"] == (0.25, 0.25)
@@ -97,8 +100,8 @@ def test_differences_by_hand(played, tmp_path):
     assert 1 / 80 <= rows["composed", "greedy"]["chance"] <= 1 / 26
 
 
-def test_a_transfer_ratio_is_the_gain_over_the_gain_on_test(played, tmp_path):
-    ratios = transfer_ratios(compared(tmp_path, [0, 1]))
+def test_a_transfer_ratio_is_the_gain_over_the_gain_on_test(played):
+    ratios = transfer_ratios(compared(both(played), played["base"]))
     assert list(ratios) == ["grpo", "sgpo"] and set(ratios["sgpo"]) == set(TRANSFER_SPLITS)
     assert ratios["grpo"]["composed"] == pytest.approx([1.0, 1.0])
     assert ratios["sgpo"]["composed"] == pytest.approx([2.0, 2.0])
@@ -106,8 +109,8 @@ def test_a_transfer_ratio_is_the_gain_over_the_gain_on_test(played, tmp_path):
     assert ratio_table(ratios).splitlines()[-1].startswith("| sgpo | 2.00 (2.00 to 2.00) |")
 
 
-def test_a_table_shows_chance_and_ceiling(played, tmp_path):
-    told = table(compared(tmp_path, [0, 1]), "greedy", {"composed": 0.987}).splitlines()
+def test_a_table_shows_chance_and_ceiling(played):
+    told = table(compared(both(played), played["base"]), "greedy", {"composed": 0.987}).splitlines()
     (line,) = (line for line in told if "`composed`" in line)
     cells = [cell.strip() for cell in line.split("|")[1:-1]]
     assert cells[0] == "`composed` (100)" and 1.2 <= float(cells[1]) <= 3.8
@@ -116,8 +119,8 @@ def test_a_table_shows_chance_and_ceiling(played, tmp_path):
     assert "—" in next(line for line in told if "`unseen`" in line)
 
 
-def test_accuracy_by_step_has_the_measured_steps_alone(played, tmp_path):
-    found = by_step(tmp_path, ("grpo", "sgpo"), [0, 1])
+def test_accuracy_by_step_has_the_measured_steps_alone(played):
+    found = by_step(both(played))
     assert found == {"grpo": {2: [0.25, 0.25]}, "sgpo": {2: [0.5, 0.5]}}
     assert step_table(found).splitlines()[-1] == "| 2 | 25.0 | 50.0 | +25.0 (+25.0 to +25.0) |"
 
@@ -148,10 +151,10 @@ def test_the_settings_are_the_best_tries_of_each_method_on_validation():
 
 def test_a_row_changes_the_strategies_alone():
     config = next_config("sgpo", "tiny")
-    given = training_problems(config, "", 0)
+    given = training_problems(config, "")
     assert given == problems_in(NEXT, "train")
     for name in ("half", "shuffled", "contentless"):
-        changed = training_problems(config, NEXT_ROWS[name].control, 0)
+        changed = training_problems(config, NEXT_ROWS[name].control)
         same = [replace(p, strategy="") for p in given] == [
             replace(p, strategy="") for p in changed
         ]
