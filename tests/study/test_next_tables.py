@@ -191,7 +191,7 @@ def test_the_probability_of_a_solution_is_the_product_of_its_tokens(student):
 def test_sampled_answers_are_counted_for_each_problem(student, tmp_path):
     problems = problems_in("mini-gsm", "test")[:4]
     told = measure_sampled(student, problems, 24, tmp_path / "test.json")
-    assert json.loads((tmp_path / "test.json").read_text()) == told
+    assert json.loads((tmp_path / "test.json").read_text(encoding="utf-8")) == told
     assert all(0 <= right <= SAMPLES for right in told["right"])
     assert len(told["right"]) == len(told["true plan"]) == 4
 
