@@ -31,7 +31,7 @@ _PUBLIC = {
     "strategy_sources.worked_solutions": ("strategy_from_solution",),
     "strategy_sources.extraction": ("extract_strategies",),
     "strategy_sources.measure": ("measure_strategies",),
-    "mini_gsm.world": ("make_problems", "SPLITS", "FAMILIES"),
+    "mini_gsm.world": ("make_problems", "families_of", "SPLITS"),
     "mini_gsm.reading": ("read_plan",),
     "losses": (
         "token_logps",
@@ -50,7 +50,7 @@ _PUBLIC = {
     "study.transfer_table": ("transfer_rows", "transfer_table"),
     "benchmarks": ("load_benchmark",),
     "support.latex": ("latex_reward",),
-    "mini_gsm.strategy_use": ("read_solution_plan", "measure_use", "plan_confusion"),
+    "mini_gsm.strategy_use": ("read_solution_plan", "measure_use"),
     "training": ("Config", "pretrain", "warm_up", "train"),
     "plots": (),  # one function per figure: sgpo_mini.plots.NAME
     "exercises": (),  # one check per exercise: sgpo_mini.exercises.check_NAME

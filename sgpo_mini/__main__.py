@@ -131,7 +131,7 @@ def _parser(word: str) -> argparse.ArgumentParser:
     )
     add_strategies(add("strategies", about, more))
     about = "compare GRPO and SGPO over seeds (the default command)"
-    more = "With --methods: any baselines, ablations and controls, each compared to sft+grpo."
+    more = "With --methods: any baselines, ablations and controls, each compared to grpo."
     add_compare(add("compare", about, more))
     return parser
 

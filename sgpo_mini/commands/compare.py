@@ -60,7 +60,13 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     methods += "sgpo_mini/study/rows.py); by default only GRPO and SGPO are compared"
     add_option(parser, "methods", "", methods)
     add_option(parser, "seeds", "0", "a number or a range such as 0-4")
-    add_option(parser, "steps", None, "training steps of each run (default 200)", whole(1))
+    add_option(
+        parser,
+        "steps",
+        None,
+        "training steps of each run (default: those of the row, mostly 30)",
+        whole(1),
+    )
     out = "folder of the runs; the same command resumes a stopped comparison"
     add_option(parser, "out", "runs/main", out)
     report = "train nothing: rewrite the report and figures of the finished comparison in FOLDER"

@@ -21,6 +21,8 @@ from .options import (
     whole,
 )
 
+FEWEST_IN_FAMILY = 5  # problems on average, so that a line for each family says something
+
 
 def evaluate_command(options: argparse.Namespace) -> None:
     """Measure accuracy with one kind of prompt or both, and save every completion."""
@@ -94,30 +96,27 @@ def evaluate_command(options: argparse.Namespace) -> None:
 
 
 def _print_accuracy(name: str, evaluation, how: str) -> None:
-    """Print accuracy with its interval, pass@k, and the accuracy of each family.
+    """Print accuracy with its interval over families, pass@k, and the accuracy of large families.
 
-    The "sure and wrong" families have lines of their own.
+    Without families the interval is over problems.
     """
     from ..evaluation import pass_at_k
-    from ..study.evaluations import SURE_AND_WRONG, mean
+    from ..study.evaluations import mean
     from ..support.intervals import confidence_interval
 
-    families = evaluation.by_family()
-    rows = list(zip(evaluation.problems, evaluation.correct, strict=True))
-    for label, apart in ((name, False), (f"{name}, sure and wrong families", True)):
-        correct = [row for problem, row in rows if (problem.family in SURE_AND_WRONG) == apart]
-        if not correct:
-            continue
-        accuracies = [mean(row) for row in correct]
-        low, high = confidence_interval(accuracies)
-        interval = f"95 % interval {low:.4f} to {high:.4f}"
-        print(f"{label}: {mean(accuracies):.4f} ({interval}), {how}, {len(correct)} problems")
-        if (samples := len(correct[0])) > 1:
-            ks = sorted({2**i for i in range(samples.bit_length())} | {samples})  # 1, 2, 4, …
-            print(f"{label}: " + ", ".join(f"pass@{k} {pass_at_k(correct, k):.4f}" for k in ks))
-        if len(families) > 1:
-            for family in [f for f in families if (f in SURE_AND_WRONG) == apart]:
-                print(f"  {family or 'no family'}: {mean(families[family]):.4f}")
+    families, correct = evaluation.by_family(), evaluation.correct
+    clusters, over = evaluation.accuracies, "problems"
+    if len(families) > 1:
+        clusters, over = [mean(values) for values in families.values()], "families"
+    low, high = confidence_interval(clusters)
+    interval = f"95 % interval over {over} {low:.4f} to {high:.4f}"
+    print(f"{name}: {evaluation.accuracy:.4f} ({interval}), {how}, {len(correct)} problems")
+    if (samples := len(correct[0])) > 1:
+        ks = sorted({2**i for i in range(samples.bit_length())} | {samples})  # 1, 2, 4, …
+        print(f"{name}: " + ", ".join(f"pass@{k} {pass_at_k(correct, k):.4f}" for k in ks))
+    if len(families) > 1 and len(correct) >= FEWEST_IN_FAMILY * len(families):
+        for family, values in families.items():
+            print(f"  {family or 'no family'}: {mean(values):.4f}")
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -151,7 +150,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     top_p = "nucleus sampling: sample from the most likely tokens with this total probability"
     add_option(parser, "top_p", 1.0, top_p, number(above=0))
     longest = SETTINGS["one step"]["max_new_tokens"]
-    longest += " (default 256; on mini-gsm 40, as in training)"
+    longest += " (default 256; on mini-gsm 64, as in training)"
     add_option(parser, "max_new_tokens", None, longest, whole(1))
     add_option(parser, "batch_size", None, BATCH_SIZE, whole(1))
     add_option(parser, "limit", 0, "evaluate only the first N problems; 0: all", whole(0))

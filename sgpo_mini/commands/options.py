@@ -13,8 +13,8 @@ from ..config import Config
 
 PROGRAM = "python -m sgpo_mini"
 SPLITS = (
-    "split of mini-gsm (train, validation, test, reworded, composed, unseen) or of gsm8k (train, "
-    "test, and warmup, rl and validation, which are parts of train); other data has no splits"
+    "split of mini-gsm (train, validation, test, reworded, composed, new_pairs, longer, unseen, easy, "
+    "hard, sure_and_wrong) or of gsm8k (train, test, and warmup, rl and validation, which are parts of train); other data has no splits"
 )
 BATCH_SIZE = "completions generated at a time (default: as many as memory allows)"
 TEMPLATE = 'options of the chat template as a JSON object, such as {"enable_thinking": false}'
@@ -26,8 +26,9 @@ SETTINGS = {
         "data": "mini-gsm (generated word problems), gsm8k (read from the folder in SGPO_GSM8K_DIR "
         "if that is set, else from the Hub), or a FILE with a question and an answer in each row "
         "(.jsonl, .json with a list, .csv, .tsv or .parquet)",
-        "split": "gsm8k's problems to learn from: train, or one of its disjoint parts warmup (a "
-        "half) and rl (a third); the last sixth is the split validation",
+        "split": "problems to learn from: of gsm8k train, or one of its disjoint parts warmup (a "
+        "half) and rl (a third; the last sixth is the split validation); of mini-gsm train, easy "
+        "or hard",
         "calculations": "use only gsm8k's problems whose solution has exactly N calculations; 0: "
         "all",
         "question_column": "column of the FILE with the questions (default: the first it has of "
@@ -274,10 +275,12 @@ def problems_of(
 
 def training_problems(data: str, split: str, strategies: str, options: Mapping) -> list:
     """As `problems_of`, for training; ValueError if the split is not for training."""
-    if split != "train" and data != "gsm8k":
+    allowed = {"gsm8k": ("train", "warmup", "rl"), "mini-gsm": ("train", "easy", "hard")}
+    if split != "train" and data not in allowed:
         raise ValueError(f"{data} has one training split, train: leave --split out")
-    if split not in (allowed := ("train", "warmup", "rl")):
-        raise ValueError(f"gsm8k's splits for training are {', '.join(allowed)}, not {split!r}")
+    if split != "train" and split not in allowed[data]:
+        names = ", ".join(allowed[data])
+        raise ValueError(f"{data}'s splits for training are {names}, not {split!r}")
     return problems_of(data, split, strategies, options)
 
 

@@ -42,7 +42,7 @@ _OF_SFT = {
 def pretrain_command(options: argparse.Namespace) -> None:
     """Pretrain a tiny student, or warm up the student in --student by SFT."""
     new = options.student == "new"
-    others = _OF_SFT if new else ["steps"]
+    others = _OF_SFT if new else ["steps", "control"]
     if given := [name for name in others if getattr(options, name) is not None]:
         flags = ", ".join(map(flag, given))
         use = "pretraining a new student" if new else "SFT (its length is set by --epochs)"
@@ -54,13 +54,25 @@ def pretrain_command(options: argparse.Namespace) -> None:
 
 
 def _make_tiny(options: argparse.Namespace) -> None:
+    import torch
+
     from ..mini_gsm.pretraining import STEPS, make_tiny_student, save_tiny_student
 
     steps = options.steps or STEPS
-    student = make_tiny_student(options.seed, steps=steps, out=options.out, resume=options.resume)
-    measured = save_tiny_student(student, Path(options.out) / "student", options.seed, steps)
-    for name in ("guided", "unguided"):
-        value, low, high = measured[name]
+    student = make_tiny_student(
+        options.seed,
+        steps=steps,
+        control=bool(options.control),
+        out=options.out,
+        resume=options.resume,
+    )
+    command = f"{PROGRAM} pretrain --seed {options.seed} --threads {torch.get_num_threads()}"
+    command += f" --steps {steps}" if steps != STEPS else ""
+    command += " --control" if options.control else ""
+    measured = save_tiny_student(
+        student, Path(options.out) / "student", command, control=bool(options.control)
+    )
+    for name, (value, low, high) in measured["validation"].items():
         print(f"{name}: {value:.4f} (95 % interval {low:.4f} to {high:.4f}) on validation")
 
 
@@ -106,6 +118,8 @@ def add_pretrain(parser: argparse.ArgumentParser) -> None:
     add_option(
         group, "steps", None, "training steps (default: those of the tiny student)", whole(1)
     )
+    control = "pretrain for the control world, where no family tells anything about another"
+    group.add_argument("--control", action="store_true", default=None, help=control)
     group = parser.add_argument_group("only for SFT")
     about = SETTINGS["student and problems"] | SETTINGS["optimizer and memory"]
     about |= SETTINGS["learning from given solutions (sft, luffy, hpt)"]

@@ -211,7 +211,6 @@ def _measure(options: argparse.Namespace) -> None:
 
     from ..strategies import load_strategies
     from ..strategy_sources.measure import measure_strategies
-    from ..study.evaluations import SURE_AND_WRONG
     from ..support.checks import refuse_unknown_words
 
     data = options.data or "mini-gsm"
@@ -221,7 +220,6 @@ def _measure(options: argparse.Namespace) -> None:
     if options.strategies:  # measure only the strategies that are in the file
         strategies = load_strategies(options.strategies)
         problems = [problem for problem in problems if problem.id in strategies]
-    problems = [problem for problem in problems if problem.family not in SURE_AND_WRONG]
     if options.limit and options.limit < len(problems):
         problems = random.Random(options.seed).sample(problems, options.limit)
     student = student_of(options.measure, chat_template_kwargs=options.chat_template_kwargs)
@@ -283,7 +281,7 @@ def add_strategies(parser: argparse.ArgumentParser) -> None:
         "parallel": "problems processed at the same time, with one request each",
         "timeout": "seconds to wait for the server before a request is repeated",
         "max_new_tokens": "length limit of a reply in tokens, reasoning included (default 2048); "
-        "with --measure, of a completion (default 256; on mini-gsm 40, as in training)",
+        "with --measure, of a completion (default 256; on mini-gsm 64, as in training)",
         "strategies": "JSONL file to measure (default: the strategies that come with the problems)",
         "samples": "completions per problem with each prompt",
         "temperature": "sampling temperature",

@@ -12,14 +12,15 @@ def train_command(options: argparse.Namespace) -> None:
     """Train a student as the options say, and save the run in --out."""
     from ..benchmarks import BENCHMARKS
     from ..mini_gsm.pretraining import settings_for
-    from ..study.evaluations import validation_problems
+    from ..study.worlds import problems_in
     from ..training import train
 
     names = {field.name for field in fields(Config)}
     given = {name: value for name, value in vars(options).items() if name in names}
     data = given.get("data", "mini-gsm")
     kind = given.get("given_solution", Config.given_solution)
-    config = Config(**settings_for(data, given.get("method", "sgpo"), kind) | given)
+    split = given.get("split", Config.split)
+    config = Config(**settings_for(data, given.get("method", "sgpo"), kind, split) | given)
     config.out = options.out = config.out or f"runs/{config.method}-{config.seed}"
     config.check()
     if data in BENCHMARKS:
@@ -35,7 +36,7 @@ def train_command(options: argparse.Namespace) -> None:
             "(--split rl), or leave --evaluate-every out"
         )
     problems = training_problems(data, config.split, config.strategies, vars(config))
-    validation = validation_problems() if data == "mini-gsm" else None
+    validation = problems_in(data, "validation") if data == "mini-gsm" else None
     if config.evaluate_every and data == "gsm8k":
         validation = problems_of(data, "validation", "", vars(config))
     names = ("lora_rank", "gradient_checkpointing", "chat_template_kwargs")

@@ -1,9 +1,10 @@
-"""Plans: which ones fit a family of stories, which one is true, and numbers that don't reveal it.
+"""Plans: which ones fit a chain of clauses, and numbers that don't reveal the true one.
 
-Which plans *fit* a story follows from the units alone, by one rule for every family: quantities in
-the same unit can be added or subtracted, a bare number can multiply or divide, a rate ("pens per
-box") can multiply what it is a rate of. A quantity can be left out; the others are used in the
-order told, and the result has the unit that the question asks for.
+Which plans *fit* follows from the units alone, by one rule for all families: a quantity that counts
+things can be added, subtracted or left out, a bare number can multiply, divide or be left out, and
+the amount in each box must multiply the number of boxes. Quantities are used in the order told.
+Three clauses with three ways each give 26 plans (at least one quantity is used); after boxes, whose
+amount always counts, 27.
 
 Numbers are drawn so that *every* fitting plan gives positive whole numbers and every wrong plan a
 wrong answer. So the numbers never reveal the plan.
@@ -11,12 +12,15 @@ wrong answer. So the numbers never reveal the plan.
 
 import operator
 import random
+from collections.abc import Iterable
 from functools import cache
 from itertools import product
+from math import prod
 
-from .stories import CLAUSES, Clause, Family
+import torch
 
-LARGEST = 100  # the largest number of any story or solution; the tiny student memorises the sums
+LARGEST = 64  # the largest number of any story or solution; the tiny student memorises the sums
+POOL = 2400  # number tuples of a shape
 
 OPERATIONS = {
     "add": operator.add,
@@ -24,57 +28,19 @@ OPERATIONS = {
     "multiply": operator.mul,
     "divide": operator.truediv,
 }
-OPPOSITE = {"add": "subtract", "subtract": "add", "multiply": "divide", "divide": "multiply"}
 SYMBOLS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
 
+# What a quantity of each kind can do; "" leaves it out.
+WAYS = {
+    "change": ("", "add", "subtract"),
+    "scale": ("", "multiply", "divide"),
+    "each": ("multiply",),
+}
+_RANGES = {"change": range(2, 10), "scale": range(2, 5), "each": range(2, 10)}
+
+Shape = tuple[str, ...]  # the kinds of a chain's clauses
 # A plan is a sequence of steps: (operation, index of the clause in the family's story).
 Plan = tuple[tuple[str, int], ...]
-
-
-@cache
-def fitting_plans(family: Family) -> tuple[Plan, ...]:
-    """Every plan that the units of the family's quantities allow, in a fixed order."""
-    return compute_fitting_plans(family)
-
-
-def compute_fitting_plans(family: Family) -> tuple[Plan, ...]:
-    """`fitting_plans` without its cache, for practice stories: there are too many of them."""
-    plans: list[tuple[Plan, str]] = [((), CLAUSES[family.start].unit)]
-    for index, name in enumerate(family.clauses):
-        plans += [  # the plans without this clause stay
-            ((*plan, (operation, index)), new_unit)
-            for plan, unit in plans
-            for operation, new_unit in allowed_operations(unit, CLAUSES[name])
-        ]
-    return tuple(plan for plan, unit in plans if plan and unit == family.asks)
-
-
-def allowed_operations(unit: str, clause: Clause) -> list[tuple[str, str]]:
-    """The operations that a clause allows on an amount in `unit`, each with its result's unit."""
-    if clause.unit == unit:
-        return [("add", unit), ("subtract", unit)]
-    if clause.unit == "number":
-        return [("multiply", unit), ("divide", unit)]
-    made, _, of = clause.unit.partition(" per ")
-    return [("multiply", made)] if of == unit else []
-
-
-def true_plan(family: Family) -> Plan:
-    """The plan that the story tells: its clauses in order, each with its own operation."""
-    operations = [(CLAUSES[name].operation, index) for index, name in enumerate(family.clauses)]
-    return tuple(step for step in operations if step[0] != "ignore")
-
-
-def taught_plan(family: Family, generator: random.Random) -> Plan:
-    """The plan of an unguided pretraining solution, drawn uniformly from those that fit.
-
-    The two "sure and wrong" families are the exception. They always teach the same wrong plan: the
-    true one with its last operation reversed.
-    """
-    if family.sure_and_wrong:
-        *first, (operation, index) = true_plan(family)
-        return (*first, (OPPOSITE[operation], index))
-    return generator.choice(fitting_plans(family))
 
 
 def intermediate_results(plan: Plan, numbers: tuple[int, ...]) -> list[int] | None:
@@ -89,39 +55,70 @@ def intermediate_results(plan: Plan, numbers: tuple[int, ...]) -> list[int] | No
     return results
 
 
-def _usable(family: Family, numbers: tuple[int, ...]) -> bool:
-    """Whether all fitting plans work and only the true one gives the right answer."""
-    results: dict[Plan, int] = {(): numbers[0]}
-    for plan in fitting_plans(family):  # plans share their first steps, so each is computed once
-        for length in range(1, len(plan) + 1):
-            if plan[:length] not in results:
-                operation, index = plan[length - 1]
-                result = OPERATIONS[operation](results[plan[: length - 1]], numbers[index + 1])
-                if result != int(result) or not 1 <= result <= LARGEST:
-                    return False
-                results[plan[:length]] = int(result)
-    answers = [results[plan] for plan in fitting_plans(family)]
-    return answers.count(results[true_plan(family)]) == 1
+@cache
+def fitting_plans(shape: Shape) -> tuple[Plan, ...]:
+    """Every plan that the units of a chain's quantities allow, in a fixed order."""
+    chosen = product(*(WAYS[kind] for kind in shape))
+    plans = (tuple((way, i) for i, way in enumerate(ways) if way) for ways in chosen)
+    return tuple(plan for plan in plans if plan)
+
+
+def all_plans_work(shape: Shape, numbers: tuple[int, ...]) -> bool:
+    """Whether every fitting plan gives whole numbers from 1 to LARGEST at each step."""
+    reached = {numbers[0]}
+    for kind, number in zip(shape, numbers[1:], strict=True):
+        if kind == "change":
+            reached |= {amount - number for amount in reached} | {a + number for a in reached}
+        elif kind == "each":
+            reached = {amount * number for amount in reached}
+        elif any(amount % number for amount in reached):
+            return False
+        else:
+            reached |= {amount // number for amount in reached} | {a * number for a in reached}
+        if min(reached) < 1 or max(reached) > LARGEST:
+            return False
+    return True
 
 
 @cache
-def number_tuples(family: Family) -> tuple[tuple[int, ...], ...]:
-    """Up to 600 usable number tuples of a family, shuffled; evaluation uses the first ones."""
-    ranges = [CLAUSES[name].numbers for name in (family.start, *family.clauses)]
-    generator = random.Random(f"numbers {family.name}")
-    size = 1
-    for numbers in ranges:
-        size *= len(numbers)
-    if size <= 60_000:
-        candidates = list(product(*ranges))
+def number_tuples(shape: Shape) -> tuple[tuple[int, ...], ...]:
+    """Up to POOL number tuples for which every fitting plan of a shape works, shuffled."""
+    generator = random.Random(f"numbers {shape}")
+    first = range(2, 10) if "each" in shape else range(8, 49)
+    ranges = [first, *(_RANGES[kind] for kind in shape)]
+    if prod(map(len, ranges)) <= 60_000:
+        candidates: Iterable[tuple[int, ...]] = list(product(*ranges))
         generator.shuffle(candidates)
     else:
-        drawn = (tuple(generator.choice(r) for r in ranges) for _ in range(60_000))
-        candidates = list(dict.fromkeys(drawn))
-    usable = []
+        candidates = (tuple(map(generator.choice, ranges)) for _ in range(100_000))
+    working: dict[tuple[int, ...], None] = {}
     for numbers in candidates:
-        if _usable(family, numbers):
-            usable.append(numbers)
-            if len(usable) == 600:
-                break
-    return tuple(usable)
+        if all_plans_work(shape, numbers):
+            working[numbers] = None
+        if len(working) == POOL:
+            break
+    return tuple(working)
+
+
+@cache
+def _answers(shape: Shape) -> torch.Tensor:
+    """The answer of each plan (columns, as in `fitting_plans`) with each number tuple (rows)."""
+    numbers = torch.tensor(number_tuples(shape))
+    answers = []
+    for plan in fitting_plans(shape):
+        running = numbers[:, 0]
+        for operation, index in plan:
+            other = numbers[:, index + 1]
+            running = (
+                running // other if operation == "divide" else OPERATIONS[operation](running, other)
+            )
+        answers.append(running)
+    return torch.stack(answers, dim=1)
+
+
+@cache
+def revealing_nothing(shape: Shape, truth: Plan) -> tuple[bool, ...]:
+    """For each number tuple of a shape: does only the true plan give the right answer?"""
+    answers = _answers(shape)
+    right = answers[:, [fitting_plans(shape).index(truth)]]
+    return tuple(((answers == right).sum(dim=1) == 1).tolist())

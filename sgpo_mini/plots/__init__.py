@@ -5,7 +5,7 @@ colour-blind readers can tell apart.
 """
 
 from .costs import cost_growth
-from .differences import forest, gain_by_difficulty, pass_rate_by_prompt, seed_differences
+from .differences import forest, gain_by_group, pass_rate_by_prompt, seed_differences
 from .domain import walks_and_gains
 from .dynamics import training_dynamics
 from .learning import SMOOTHING_STEPS, accuracy_by_step, weights_by_step, window_means
@@ -20,5 +20,5 @@ from .tokens import (
     token_probability_strip,
     two_fits,
 )
-from .transfer import transfer_gains
+from .transfer import transfer_gains, transfer_levels
 from .weights import kl_histogram, weight_surface

@@ -8,40 +8,29 @@ from .style import own_style
 
 
 @own_style
-def gain_by_difficulty(
-    difficulty: dict[str, float],
-    base: dict[str, float],
-    after: dict[str, dict[str, float]],
-    outside: set[str] = frozenset(),
+def gain_by_group(
+    base: dict[str, float], after: dict[str, dict[str, float]], group: str = "family"
 ) -> Figure:
-    """The accuracy on each family before and after training, one line per method.
+    """The accuracy on each group of problems before and after training, one line per method.
 
-    `base` and after[method] hold accuracies by family on the same problems. Families are sorted by
-    `difficulty`, the base student's accuracy on other problems, lowest first; the families in
-    `outside` (sure and wrong, in no average) come last, with hollow marks.
+    `base` and after[method] hold accuracies by group on the same problems. The groups are sorted by
+    the base student's accuracy, lowest first; `group` names their kind.
     """
-    order = sorted(base, key=lambda name: (name in outside, difficulty[name], name))
-    places = {name: i + (name in outside) for i, name in enumerate(order)}
-    rows = max(places.values()) + 1
-    figure = Figure((8, 1.6 + max(0.27, 0.07 * len(after)) * rows))
-    axes = figure.add_subplot(xlim=(0, 1), ylim=(rows - 0.4, -0.6), title="Gain by family")
+    order = sorted(base, key=lambda name: (base[name], name))
+    figure = Figure((8, 1.6 + max(0.27, 0.07 * len(after)) * len(order)))
+    axes = figure.add_subplot(xlim=(0, 1), ylim=(len(order) - 0.4, -0.6))
     looks = looks_of(["base", *after])
     for i, (method, (color, marker, _)) in enumerate(looks.items()):
         shares = after[method] if i else base
         look = {"color": color, "marker": marker, "ms": 6 if i else 5, "mew": 1.5, "ls": ""}
         shift = 0.8 * ((i - 0.5) / len(after) - 0.5) if i else 0
-        for name in [name for name in order if name in shares]:
-            height, fill = places[name] + shift, "white" if name in outside else color
+        for place, name in enumerate(order):
+            height = place + shift
             axes.plot((base[name], shares[name]), (height, height), color=color, lw=1.6)
-            axes.plot(shares[name], height, **look, mfc=fill, clip_on=False, zorder=3 + (not i))
+            axes.plot(shares[name], height, **look, clip_on=False, zorder=3 + (not i))
         axes.plot([], [], **look, label=method if i else "base student")
-    if rows > len(order):  # an empty row separates the families outside the averages
-        axes.plot([], [], "o", color=GREY, mfc="white", mew=1.5, label="hollow: sure and wrong")
-        note = {"ha": "center", "va": "center", "color": GREY, "backgroundcolor": "white"}
-        gap = min(set(range(rows)) - set(places.values()))
-        axes.text(0.5, gap, "sure and wrong: outside the averages", style="italic", **note)
-    axes.set_yticks(list(places.values()), order)
-    axes.set(xlabel="share of right answers, unguided", ylabel="family, hardest for base first")
+    axes.set_yticks(range(len(order)), order)
+    axes.set(xlabel="share of right answers, unguided", ylabel=f"{group}, hardest for base first")
     figure.legend(loc="outside lower center", ncols=4, handletextpad=0.2)
     return figure
 

@@ -25,8 +25,7 @@ class Look(NamedTuple):
 
 LOOKS = {
     "base": Look(GREY, "o"),
-    "grpo": Look(ORANGE, "s"),  # the baseline, as the main job calls it
-    "sft+grpo": Look(ORANGE, "s"),
+    "grpo": Look(ORANGE, "s"),
     "sft": Look(_BLACK, "*"),
     "sft-own-form": Look(_BLACK, "p", "--"),
     "luffy": Look(GREEN, "^"),
@@ -46,7 +45,15 @@ LOOKS = {
     "contentless": Look(GREY, "P"),
     "wrong-25": Look(_SKY, "<"),
     "wrong-50": Look(_WINE, ">"),
+    "half": Look(GREEN, "D"),
     "grpo-8": Look(ORANGE, "o", ":"),
+    "grpo-equal-time": Look(ORANGE, "P", "--"),
+    "long-grpo": Look(ORANGE, "v", "-."),
+    "long-sgpo": Look(BLUE, "v", "-."),
+    "easy-grpo": Look(ORANGE, "*", ":"),
+    "easy-sgpo": Look(BLUE, "*", ":"),
+    "hard-grpo": Look(ORANGE, "X", "--"),
+    "hard-sgpo": Look(BLUE, "X", "--"),
 }
 _OTHER_COLORS = (_SKY, RED, _WINE, GREEN, _PINK, INK, BLUE, ORANGE, GREY, _BLACK)
 _OTHER_LOOKS = [Look(c, m, "-.") for c, m in zip(_OTHER_COLORS, "Xvp<>hd8P*", strict=True)]

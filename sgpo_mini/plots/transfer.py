@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from ..support.intervals import confidence_interval
-from .looks import GREY, INK
+from .looks import GREY, INK, RED, looks_of
 from .style import own_style
 
 Column = tuple[str, str]  # (prompt, split)
@@ -65,6 +65,48 @@ def transfer_gains(
         "seeds\n(blue: above 0, red: below 0, white: the interval holds 0)",
         ylabel="training",
     )
+    return figure
+
+
+@own_style
+def transfer_levels(
+    levels: dict[str, dict[str, list[float]]],
+    base: dict[str, float],
+    chance: dict[str, float],
+    ceiling: dict[str, float],
+    label: str = "greedy accuracy (percent)",
+) -> Figure:
+    """How far each method climbs on each split, between chance and the ceiling, in percent.
+
+    levels[method][split] holds one value per seed: mark and bar are the mean and its 95 % t
+    interval. Grey circle: the student before training; black line: chance; red line: the ceiling,
+    where it was measured.
+    """
+    splits = list(base)
+    figure = Figure((8, 1.5 + 0.62 * len(splits)))
+    axes = figure.add_subplot(xlim=(0, 100), ylim=(len(splits) - 0.45, -0.55), xlabel=label)
+    axes.grid(False, axis="y")
+    for y, split in enumerate(splits):
+        for values, color in ((chance, INK), (ceiling, RED)):
+            if split in values:
+                axes.plot([values[split]] * 2, [y - 0.36, y + 0.36], color=color, lw=2)
+        axes.plot(base[split], y, "o", color=GREY, ms=6, mec="white", zorder=4)
+    looks = looks_of(levels)
+    for row, (method, (color, marker, _)) in enumerate(looks.items()):
+        shift = 0.22 * (2 * row - len(looks) + 1) / max(len(looks) - 1, 1)
+        for y, split in enumerate(splits):
+            values = levels[method][split]
+            mean = sum(values) / len(values)
+            if len(values) > 1:
+                low, high = confidence_interval(values, over="seeds")
+                axes.plot([max(low, 0), min(high, 100)], [y + shift] * 2, color=color, lw=2.2)
+            axes.plot(mean, y + shift, color=color, marker=marker, ms=7, mec="white", zorder=3)
+        axes.plot([], [], color=color, marker=marker, ms=7, ls="", label=method)
+    axes.plot([], [], "o", color=GREY, ms=6, label="before training")
+    axes.plot([], [], color=INK, lw=2, label="chance")
+    axes.plot([], [], color=RED, lw=2, label="ceiling")
+    axes.set_yticks(range(len(splits)), splits)
+    figure.legend(loc="outside lower center", ncols=5, handletextpad=0.4)
     return figure
 
 

@@ -177,7 +177,10 @@ _LAST_WRITTEN = "trainer_state.json"
 def _config(given: dict) -> Config:
     from ..mini_gsm.pretraining import settings_for
 
-    config = Config(**settings_for(given.get("data", "mini-gsm"), "sgpo") | given)
+    config = Config(
+        **settings_for(given.get("data", "mini-gsm"), "sgpo", split=given.get("split", "train"))
+        | given
+    )
     config.out = config.out or f"runs/scale-{config.seed}"
     config.check()
     return config

@@ -2,7 +2,7 @@
 
     python -m sgpo_mini.study.claims [FOLDER]
 
-reads `comparison.json`, `made.json` and the packed runs that `python -m sgpo_mini compare --methods
+reads `comparison.json` and the packed runs that `python -m sgpo_mini compare --methods
 all` wrote to FOLDER (default: the committed ones), and prints a table in Markdown. The paper's
 numbers come from SGPO (arXiv:2606.24064): averages over four benchmarks, for Qwen2.5-7B unless the
 table says otherwise.
@@ -18,12 +18,12 @@ from ..support.files import lenient_console, read_json
 from ..support.intervals import confidence_interval
 from .packed_runs import MEND, read_packed
 
-RESULTS = Path(__file__).parents[1] / "results" / "comparison"
+RESULTS = Path(__file__).parents[1] / "results" / "comparison" / "student-0"
 KL_BY_TOKEN = (
     Path(__file__).parents[1] / "results" / "kl-by-token.json"
 )  # from tests/benchmarks/kl_by_token.py
-SPLIT = "test"  # unguided, without the sure and wrong families
-ENDS = 20  # steps averaged at the start and at the end of a run
+SPLIT = "test"  # unguided
+ENDS = 10  # steps averaged at the start and at the end of a run
 LITTLE = 0.05  # "little or nothing": the whole interval is below this accuracy
 
 Values = list[float]  # one per seed
@@ -60,19 +60,18 @@ class Measured:
             raise ValueError(
                 f"{path} is missing: run `python -m sgpo_mini compare --methods all --out FOLDER`"
             )
-        rows = read_json(path, MEND, list)
-        self.seeds = read_json(self.folder / "made.json", MEND)["seeds"]
-        self.row = next(r for r in rows if r["label"] == SPLIT and not r["guided"])
-        self.base = self.row["base"][0]
+        found = read_json(path, MEND)
+        self.seeds, self.rows = found["seeds"], found["rows"]
+        self.base = found["base"]["greedy"][SPLIT][0]
 
     def accuracy(self, name: str) -> Values:
         """Unguided accuracy of a method on `test`, one number per seed."""
-        if name not in self.row["accuracy_per_seed"]:
+        if name not in self.rows:
             raise ValueError(
                 f"{self.folder} holds no runs of {name!r}: run `python -m sgpo_mini compare "
                 "--methods all --out FOLDER`"
             )
-        return self.row["accuracy_per_seed"][name]
+        return self.rows[name]["greedy"][SPLIT]
 
     def minus(self, name: str, other: str) -> Values:
         """Accuracy of one method minus another's, per seed; "base" is the untrained student."""
@@ -124,7 +123,7 @@ FIRST, BEFORE_LAST, LAST = slice(0, ENDS), slice(-2 * ENDS, -ENDS), slice(-ENDS,
 
 CLAIMS = [
     Claim("SGPO beats SFT+GRPO: distilling the strategy helps", "+2.2 (1.5B: +3.0)",
-          "`sgpo` − `sft+grpo`", "above", _gain("sgpo", "sft+grpo")),
+          "`sgpo` − `grpo`", "above", _gain("sgpo", "grpo")),
     Claim("SGPO beats LUFFY", "1.5B: +1.4",
           "`sgpo` − `luffy`", "above", _gain("sgpo", "luffy")),
     Claim("the same where LUFFY is given the student's own form", "—",

@@ -1,36 +1,25 @@
 """The figures of the whole comparison, from its packed runs."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from .. import plots
-from ..evaluation import Evaluation
-from ..mini_gsm.strategy_use import (
-    NO_FAMILY,
-    NOT_FITTING,
-    OTHER_QUANTITIES,
-    OWN,
-    UNREADABLE,
-    family_signs,
-    plan_confusion,
-)
 from ..plots import comparison as comparison_plots
-from .evaluations import SURE_AND_WRONG
+from .evaluations import mean
 from .packed_runs import PackedRun
 from .rows import BASELINE, ROWS
-from .tables import accuracy_curve, family_means
+from .strategy_use_table import shares_of
+from .tables import accuracy
 
+SMOOTHED = 5  # steps
 _BAND = "band: 95 % t interval over seeds, up to the last step that all seeds reached"
 _CAPTIONS = {
     "accuracy": f"Accuracy on `validation` during training, starting at the base student; {_BAND}.",
-    "entropy": f"Entropy of the policy on its own completions (mean of 10 steps); {_BAND}.",
-    "alpha": f"Weight α of the distillation loss (mean of 10 steps); {_BAND}.",
-    "gain": "Gain by family: accuracy of greedy decoding on `test`, trained student minus base "
-    "student (mean over seeds); families ordered by the base student's accuracy on `validation`.",
-    "plans": "Whose plan the unguided completions follow: the family's own plan; its operations on "
-    "other quantities of the story; the operations of other families (whose quantities aren't in "
-    "the story; families with the same operations share a column); or none of these.",
+    "entropy": f"Entropy of the policy on its own completions (mean of {SMOOTHED} steps); {_BAND}.",
+    "alpha": f"Weight α of the distillation loss (mean of {SMOOTHED} steps); {_BAND}.",
+    "gain": "Gain by verb: greedy accuracy on the chains of `test` whose plan uses it, trained "
+    "student minus base student (mean over seeds); verbs ordered by the base student's accuracy.",
+    "plans": "What the unguided completions did on two splits (mean over seeds).",
 }
 _LABELS = {
     "accuracy": "share of right answers",
@@ -38,20 +27,13 @@ _LABELS = {
     "alpha": "weight α (no unit)",
 }
 _LARGEST = {"accuracy": 1.0, "entropy": float("inf"), "alpha": 1.0}
-_PLANS_OF = ("test", "composed", "unseen")  # `reworded` has the families of `test`
+_PLANS_OF = ("test", "unseen")
 
 
 def draw_figures(
-    out: Path,
-    runs: dict[str, PackedRun],
-    names: Sequence[str],
-    seeds: Sequence[int],
-    difficulty: dict[str, float],
+    out: Path, runs: dict[str, list[PackedRun]], base: PackedRun
 ) -> list[tuple[str, str]]:
-    """Draw the figures of every group of rows and of the plans, and return (name, caption) pairs.
-
-    `runs` has "base" and every NAME-SEED; the families are ordered by `difficulty`.
-    """
+    """Draw the figures of every group of rows and of the plans, and return (name, caption) pairs."""
     figures = out / "figures"
     figures.mkdir(exist_ok=True)
     drawn = []
@@ -60,55 +42,47 @@ def draw_figures(
         plots.save(figure, figures / f"{name}.png")
         drawn.append((name, caption))
 
-    of_seeds = {name: [runs[f"{name}-{seed}"] for seed in seeds] for name in names}
-    curves = {name: _curves(made, runs["base"]) for name, made in of_seeds.items()}
-    gained = {
-        name: family_means([run.answers["test", False] for run in made])
-        for name, made in of_seeds.items()
-    }
-    base = family_means([runs["base"].answers["test", False]])
-    for group in dict.fromkeys(ROWS[name].group for name in names):
+    curves = {name: curves_of(made, base) for name, made in runs.items()}
+    before = accuracy_by_verb([base])
+    gained = {name: accuracy_by_verb(made) for name, made in runs.items()}
+    for group in dict.fromkeys(ROWS[name].group for name in runs):
         # Ablations and controls are shown beside SGPO and the baseline, if these were run.
-        shown = [n for n in names if ROWS[n].group == group or n in (BASELINE, "sgpo")]
+        shown = [n for n in runs if ROWS[n].group == group or n in (BASELINE, "sgpo")]
         for kind, label in _LABELS.items():
             told = {name: curves[name][kind] for name in shown if kind in curves[name]}
-            smooth = 1 if kind == "accuracy" else plots.SMOOTHING_STEPS
+            smooth = 1 if kind == "accuracy" else SMOOTHED
             if told:
                 figure = comparison_plots.bands_by_step(told, label, smooth, _LARGEST[kind])
                 draw(f"{kind}-{group}", figure, f"{_CAPTIONS[kind]} Rows: {group}s.")
-        after = {name: gained[name] for name in shown}
-        figure = comparison_plots.gain_table(difficulty, base, after, SURE_AND_WRONG)
+        figure = comparison_plots.gain_table(before, {name: gained[name] for name in shown})
         draw(f"gain-{group}", figure, f"{_CAPTIONS['gain']} Rows: {group}s.")
-    for name in [n for n in ("base", BASELINE, "sgpo") if n == "base" or n in names]:
-        made = [runs["base"]] if name == "base" else of_seeds[name]
-        figure = comparison_plots.plan_confusion(
-            {split: _confusion([run.answers[split, False] for run in made]) for split in _PLANS_OF},
-            family_signs(),
-            first=(OWN, OTHER_QUANTITIES),
-            last=(NO_FAMILY, NOT_FITTING, UNREADABLE),
-            title=f"Whose plan did it follow? {name}, unguided",
-        )
-        draw(f"plans-{name}", figure, f"{_CAPTIONS['plans']} Student: {name}.")
+    students = {"base": [base], **{n: runs[n] for n in (BASELINE, "sgpo") if n in runs}}
+    shares = {
+        split: {name: shares_of(made, split) for name, made in students.items()}
+        for split in _PLANS_OF
+    }
+    draw("plans", comparison_plots.plan_shares(shares), _CAPTIONS["plans"])
     return drawn
 
 
-def _curves(runs: Sequence[PackedRun], base: PackedRun) -> dict[str, list]:
-    """(step, value) pairs of each run, by kind of curve.
+def accuracy_by_verb(runs: Sequence[PackedRun], split: str = "test") -> dict[str, float]:
+    """Greedy accuracy on the problems whose plan uses a verb, by verb; the mean over runs."""
+    found: dict[str, list[float]] = {}
+    for run in runs:
+        evaluation = run.answers[split, False]
+        for problem, right in zip(evaluation.problems, evaluation.accuracies, strict=True):
+            for verb in {step.split()[-1] for step in problem.plan} - {"box"}:
+                found.setdefault(verb, []).append(right)
+    return {verb: mean(values) for verb, values in sorted(found.items())}
+
+
+def curves_of(runs: Sequence[PackedRun], base: PackedRun) -> dict[str, list]:
+    """(step, value) pairs of each run, by kind of curve: accuracy, entropy, alpha.
 
     A curve that is 0 or missing at every step is left out: GRPO's α, and SFT's entropy, because SFT
     samples nothing.
     """
-    curves = {
-        "accuracy": [
-            accuracy_curve(
-                run.metrics,
-                base.answers["validation", False],
-                run.answers["validation", False],
-                run.asked["config"]["early_stop"],
-            )
-            for run in runs
-        ]
-    }
+    curves = {"accuracy": [accuracy_curve(run, base) for run in runs]}
     for kind in ("entropy", "alpha"):
         logged = [
             [(row["step"], row[kind]) for row in run.metrics if row.get(kind) is not None]
@@ -119,9 +93,14 @@ def _curves(runs: Sequence[PackedRun], base: PackedRun) -> dict[str, list]:
     return curves
 
 
-def _confusion(runs: Sequence[Evaluation]) -> dict[str, dict[str, int]]:
-    total: dict[str, Counter[str]] = {}
-    for run in runs:
-        for family, row in plan_confusion(run).items():
-            total.setdefault(family, Counter()).update(row)
-    return total
+def accuracy_curve(run: PackedRun, base: PackedRun) -> list[tuple[int, float]]:
+    """(step, greedy accuracy on validation) pairs, from the base to the trained student.
+
+    With early stopping the final weights are those of an earlier step, which was measured already.
+    """
+    key = "validation_accuracy"
+    measured = {row["step"]: row[key] for row in run.metrics if row.get(key) is not None}
+    points = {0: accuracy(base, "validation"), **measured}
+    if not (run.asked["config"]["early_stop"] and measured):
+        points[run.metrics[-1]["step"]] = accuracy(run, "validation")
+    return sorted(points.items())

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from ..config import Config
 from ..evaluation import Evaluation
 from ..support.files import read_json, read_rows
 from .evaluations import read_answers
-from .worlds import checksum_in, is_next, problems_in
+from .worlds import checksum_in, problems_in
 
 MEND = "remove it, and run the `compare` command that made it again"
 _checksum = cache(checksum_in)  # the same for every run
@@ -40,13 +39,12 @@ def pack_run(run: Path, out: Path) -> None:
     Raises ValueError if its completions answer other problems than those of its world now.
     """
     asked = read_json(run / "evaluated.json", f"remove {run} and run it again")["asked"]
-    data = _world_of(asked)
+    data = asked["config"]["data"]
     packed = {"asked": asked, "metrics": [], "problems": {}, "answers": {}}
-    if is_next(data):
-        packed["sampled"] = {
-            split: read_json(run / "answers" / f"{split}.json", f"remove {run} and run it again")
-            for split in asked["splits"]
-        }
+    packed["sampled"] = {
+        split: read_json(run / "answers" / f"{split}.json", f"remove {run} and run it again")
+        for split in asked["splits"]
+    }
     if (run / "metrics.jsonl").exists():  # the base student has none
         packed["metrics"] = read_rows(run / "metrics.jsonl")
         times = read_rows(run / "timings.jsonl")
@@ -83,19 +81,14 @@ def read_packed(out: Path, name: str) -> PackedRun:
         packed = json.loads(gzip.decompress(path.read_bytes()))
     except (EOFError, zlib.error, gzip.BadGzipFile, ValueError):
         raise ValueError(f"{path} is cut short or damaged: {MEND}") from None
-    data, known = _world_of(packed["asked"]), packed["problems"]
+    data, known = packed["asked"]["config"]["data"], packed["problems"]
     if other := [split for split in known if known[split] != _checksum(data, split)]:
         raise ValueError(f"{path} holds answers to other problems ({', '.join(other)}): {MEND}")
     answers = {}
     for title, told in packed["answers"].items():
         split, prompt = title.split(" ")
         answers[split, prompt == "guided"] = _restored(told, data, split, prompt == "guided")
-    return PackedRun(packed["asked"], packed["metrics"], answers, packed.get("sampled", {}))
-
-
-def _world_of(asked: dict) -> str:
-    """The world of a run; a setting that was added later had today's default."""
-    return asked.get("config", {}).get("data", Config.data)
+    return PackedRun(packed["asked"], packed["metrics"], answers, packed["sampled"])
 
 
 def _flattened(answers: Evaluation) -> dict:

@@ -1,4 +1,4 @@
-"""The whole comparison: rows of `rows.ROWS` over seeds, as one report with tables and figures.
+"""The whole comparison of one student: rows of `rows.ROWS` over seeds, as one report.
 
 Each run is packed as soon as it is finished (`packed_runs`). Tables, figures and claims are made
 from the packed runs, so `python -m sgpo_mini compare --report FOLDER` can make them again.
@@ -8,17 +8,20 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..evaluation import Evaluation
+from ..mini_gsm.world import TRANSFER_SPLITS
 from ..support.files import read_json, write_whole
 from .claims import claims_table
-from .evaluations import SURE_AND_WRONG, base_difficulty, hard_families, mean
+from .evaluations import mean
 from .figures import draw_figures
 from .packed_runs import MEND, PackedRun, pack_run, read_packed
-from .rows import BASELINE, ROWS, config_of
-from .runs import EVALUATED, compare
-from .strategy_use_table import use_rows, use_section
-from .tables import comparison_rows, told_differences
-from .transfer_table import transfer_table
+from .rows import BASELINE, EVALUATED, ROWS, config_of
+from .runs import compare
+from .strategy_use_table import use_section
+from .tables import MEASURES, accuracy, ceilings_of, chance_of, over_seeds, told
+from .transfer_table import markdown
+
+SPLITS_SHOWN = ("test", "reworded", *TRANSFER_SPLITS)
+OWN_RIVALS = ("easy", "hard", "long")  # rows compared with GRPO of their own kind
 
 
 def run_comparison(
@@ -32,20 +35,26 @@ def run_comparison(
 ) -> str:
     """Run the rows that are not finished yet, pack each run, and return the report's text.
 
-    The baseline is always run, for the differences. Raises ValueError, before anything starts, if a
-    row is unknown or `compare` refuses the configurations.
+    The rows that others are compared with are always run. Raises ValueError, before anything
+    starts, if a row is unknown or `compare` refuses the configurations.
     """
     out = Path(out)
-    names = [BASELINE, *(name for name in dict.fromkeys(methods) if name != BASELINE)]
+    names = list(dict.fromkeys(methods))
+    names = list(dict.fromkeys([BASELINE, *map(rival_of, names), *names]))
     configs = {name: config_of(name, student, steps) for name in names}
-    made = {"command": command, "methods": names, "seeds": list(seeds)}
-    made |= {"hard": sorted(hard_families(student)), "difficulty": base_difficulty(student)}
+    made = {"command": command, "student": student, "methods": names, "seeds": list(seeds)}
     controls = {name: ROWS[name].control for name in names}
     compare(
         configs, seeds, out, EVALUATED, controls=controls, when_done=lambda run: pack_run(run, out)
     )
     write_whole(out / "made.json", json.dumps(made, indent=1) + "\n")
     return report_comparison(out)
+
+
+def rival_of(name: str) -> str:
+    """The row that a row is compared with: GRPO on the same training set, as long as the row."""
+    kind = name.split("-")[0]
+    return f"{kind}-grpo" if kind in OWN_RIVALS else BASELINE
 
 
 def report_comparison(folder: str | Path) -> str:
@@ -62,89 +71,121 @@ def report_comparison(folder: str | Path) -> str:
         )
     made = read_json(out / "made.json", MEND)
     names, seeds = made["methods"], made["seeds"]
-    runs = [f"{name}-{seed}" for name in names for seed in seeds]
-    packed = {run: read_packed(out, run) for run in ("base", *runs)}
-
-    def read(run: str, split: str, guided: bool) -> Evaluation:
-        return packed[run].answers[split, guided]
-
-    rows = comparison_rows(read, names, seeds, EVALUATED, set(made["hard"]))
-    use = use_rows(read, names, seeds, EVALUATED)
-    costs = training_costs(out, packed, names, seeds)
-    for name, content in (("comparison", rows), ("strategy-use", use), ("costs", costs)):
-        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        write_whole(out / f"{name}.json", text)
-    parts = [_head(made), _table(rows, costs, names), _chance(rows, use)]
-    parts.append(use_section(use, names))
+    runs = {name: [read_packed(out, f"{name}-{seed}") for seed in seeds] for name in names}
+    base = read_packed(out, "base")
+    found = {"seeds": seeds, "base": measured([base])}
+    found["rows"] = {name: measured(runs[name]) for name in names}
+    found["costs"] = training_costs(out, runs, seeds)
+    write_whole(out / "comparison.json", json.dumps(found, indent=1) + "\n")
+    parts = [_head(made), "## Greedy accuracy", accuracy_table(found, made["student"])]
+    parts += [
+        _chance_of_intervals(found),
+        "## Beside greedy accuracy on `test`",
+        other_table(found),
+    ]
+    parts += ["## Did it use the strategy?", use_section(runs, base)]
     if set(ROWS) <= set(names) and len(seeds) > 1:
-        parts.append(f"## The paper's claims\n\n{claims_table(out)}\n")
-    parts.append("## Figures\n")
-    pictures = draw_figures(out, packed, names, seeds, made["difficulty"])
-    parts += [f"![{about}](figures/{name}.png)\n\n*{about}*\n" for name, about in pictures]
-    text = "\n".join(parts)
+        parts += ["## The paper's claims", claims_table(out)]
+    parts.append("## Figures")
+    pictures = draw_figures(out, runs, base)
+    parts += [f"![{about}](figures/{name}.png)\n\n*{about}*" for name, about in pictures]
+    text = "\n\n".join(part for part in parts if part) + "\n"
     write_whole(out / "report.md", text)
     return text
 
 
+def measured(runs: Sequence[PackedRun]) -> dict[str, dict[str, list[float]]]:
+    """{measure: {split: [the mean over families, a value a run]}}."""
+    return {
+        measure: {split: [accuracy(run, split, measure) for run in runs] for split in EVALUATED}
+        for measure in MEASURES
+    }
+
+
+def gaps(found: dict, name: str, split: str, measure: str = "greedy") -> list[float]:
+    """A row minus the row that it is compared with, paired by seed."""
+    row, rival = (found["rows"][n][measure][split] for n in (name, rival_of(name)))
+    return [a - b for a, b in zip(row, rival, strict=True)]
+
+
+def accuracy_table(found: dict, student: str) -> str:
+    """A line a row with its accuracy on each split and, below it, the difference to its rival."""
+    lines = [["row", "what it is", *(f"`{split}`" for split in SPLITS_SHOWN)]]
+    chance = [f"{100 * chance_of(split):.1f}" for split in SPLITS_SHOWN]
+    lines.append(["chance", "a plan drawn from those that fit", *chance])
+    base = [f"{100 * found['base']['greedy'][s][0]:.1f}" for s in SPLITS_SHOWN]
+    lines.append(["base", "the student before training", *base])
+    for name, row in found["rows"].items():
+        cells = []
+        for split in SPLITS_SHOWN:
+            cell = f"{100 * mean(row['greedy'][split]):.1f}"
+            if rival_of(name) != name:
+                values = gaps(found, name, split)
+                cell += f"<br>{told(mean(values), over_seeds(values))}"
+            cells.append(cell)
+        lines.append([name, ROWS[name].about, *cells])
+    if ceilings := ceilings_of(student).get("greedy"):
+        cells = [f"{100 * ceilings[split]:.1f}" for split in SPLITS_SHOWN]
+        lines.append(["ceiling", "SFT on the solutions of all training problems", *cells])
+    return markdown(lines)
+
+
+def other_table(found: dict) -> str:
+    """A line a row: the other measures on `test`, and what a run cost."""
+    titles = [title for measure, title in MEASURES.items() if measure != "greedy"]
+    costs = ("sampled tokens", "given tokens", "seconds")
+    lines = [["row", *titles, *costs]]
+    rows = {"base": found["base"], **found["rows"]}
+    for name, row in rows.items():
+        cells = [f"{100 * mean(row[m]['test']):.1f}" for m in MEASURES if m != "greedy"]
+        paid = found["costs"].get(name, {})
+        lines.append([name, *cells, *(f"{paid[c]:,.0f}" if paid else "—" for c in costs)])
+    return markdown(lines)
+
+
 def training_costs(
-    out: Path, packed: dict[str, PackedRun], names: Sequence[str], seeds: Sequence[int]
-) -> dict[str, dict]:
+    out: Path, runs: dict[str, list[PackedRun]], seeds: Sequence[int]
+) -> dict[str, dict[str, float]]:
     """Sampled tokens, learned tokens of given solutions, and seconds of a run: means over seeds.
 
-    The seconds count the training steps, without evaluation.
+    The seconds are those of one core in the training steps, without evaluation.
     """
     times = read_json(out / "timings.json", MEND)
     costs = {}
-    for name in names:
-        runs = [f"{name}-{seed}" for seed in seeds]
-        given = [sum(r.get("given_tokens", 0) for r in packed[run].metrics) for run in runs]
+    for name, packed in runs.items():
+        given = [sum(row.get("given_tokens", 0) for row in run.metrics) for run in packed]
+        row = [times[f"{name}-{seed}"] for seed in seeds]
         costs[name] = {
-            "sampled tokens": mean([times[run]["sampled tokens"] for run in runs]),
+            "sampled tokens": mean([time["sampled tokens"] for time in row]),
             "given tokens": mean(given),
-            "seconds": mean([times[run]["seconds"] for run in runs]),
+            "seconds": mean([time["seconds"] for time in row]),
         }
     return costs
 
 
 def _head(made: dict) -> str:
-    seeds = len(made["seeds"])
-    over = "problems (this is one seed; another would give other numbers)"
-    if seeds > 1:
-        over = "seeds (for the base student, over problems; “all equal”: every seed gave the same "
-        over += "number)"
-    return "\n".join(
-        [
-            "# Methods, ablations and controls on mini-GSM",
-            "",
-            *([f"`{made['command']}`", ""] if made["command"] else []),
-            f"Seeds {', '.join(map(str, made['seeds']))}. Accuracy of greedy decoding in percent, "
-            f"with 95 % intervals over {over}. Second line of a cell: paired difference from "
-            f"`{BASELINE}`. The guided row of the base student is the ceiling: it has the strategy "
-            "in the prompt at inference and is not trained. Tokens and seconds are those of one "
-            "training run.",
-            "",
-            f"Hard families: {', '.join(made['hard']) or 'none'}. Sure and wrong families, left "
-            f"out of every average: {', '.join(sorted(SURE_AND_WRONG))}.",
-            "",
-        ]
+    seeds = made["seeds"]
+    head = f"# The comparison on mini-GSM\n\n`{made['command']}`\n\n"
+    if len(seeds) == 1:
+        return head + (
+            f"**This is one seed ({seeds[0]}).** Another would give other numbers, so no interval "
+            "stands beside a difference. Percent; below a value: its difference to GRPO, in points."
+        )
+    return head + (
+        f"Seeds {', '.join(map(str, seeds))}. Percent; below a value: its difference, in points, to "
+        "GRPO on the same training set with as many steps (of `grpo-equal-time`: to GRPO with "
+        "fewer), paired by seed, with a 95 % t interval over seeds."
     )
 
 
-def _table(rows: Sequence[dict], costs: dict[str, dict], names: Sequence[str]) -> str:
-    about = {"base": "the shipped student; guided: the ceiling"}
-    more = {"what it is": about | {name: ROWS[name].about for name in names}}
-    for title in ("sampled tokens", "given tokens", "seconds"):
-        more[title] = {name: f"{costs[name][title]:,.0f}" for name in names}
-    return transfer_table(rows, ["base", *names], by_student=True, more=more) + "\n"
-
-
-def _chance(rows: Sequence[dict], use: Sequence[dict]) -> str:
+def _chance_of_intervals(found: dict) -> str:
     """How many of the many 95 % intervals would exclude 0 by chance alone."""
-    told, clear = told_differences([*rows, *use])
-    if not told:
+    if len(found["seeds"]) == 1:
         return ""
+    names = [name for name in found["rows"] if rival_of(name) != name]
+    ends = [over_seeds(gaps(found, name, split)) for name in names for split in SPLITS_SHOWN]
+    clear = sum(low > 0 or high < 0 for low, high in ends)
     return (
-        f"The tables above and below show {told} differences. If no method differed from "
-        f"`{BASELINE}` at all, about {told / 20:.0f} of their 95 % intervals would exclude 0 by "
-        f"chance; {clear} do.\n"
+        f"The table shows {len(ends)} differences. If no row differed from GRPO at all, about "
+        f"{len(ends) / 20:.0f} of their 95 % intervals would exclude 0 by chance; {clear} do."
     )

@@ -4,10 +4,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..config import Config
-from ..mini_gsm.pretraining import settings_for
+from ..mini_gsm.pretraining import STEPS_OF_TRAINING, settings_for
+from ..mini_gsm.world import DATA, TRANSFER_SPLITS
 
-BASELINE = "sft+grpo"  # every row is compared with it
-MEASURED_EVERY = 20  # steps
+BASELINE = "grpo"  # every row is compared with it
+EVALUATED = ("validation", "test", "reworded", *TRANSFER_SPLITS)
+MEASURED_EVERY = 5  # steps
+EQUAL_TIME_STEPS = STEPS_OF_TRAINING * 8 // 5  # an SGPO step takes 1.3 to 1.5 times as long
+LONG = {"steps": STEPS_OF_TRAINING * 3}
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,8 @@ def _ablation(about: str, **settings) -> Row:
     return Row("ablation", about, {"method": "sgpo", **settings})
 
 
-def _control(about: str, control: str) -> Row:
-    return Row("control", about, {"method": "sgpo"}, control)
+def _control(about: str, control: str = "", method: str = "sgpo", **settings) -> Row:
+    return Row("control", about, {"method": method, **settings}, control)
 
 
 _OWN = {"given_solution": "solution"}
@@ -37,7 +41,7 @@ _OWN = {"given_solution": "solution"}
 # The pretraining of the shipped student is its SFT, so GRPO from this student is the paper's
 # SFT+GRPO, and also its ablation "no strategy distillation".
 ROWS = {
-    "sft+grpo": _baseline("GRPO from the shipped student; also: no strategy distillation", "grpo"),
+    "grpo": _baseline("GRPO from the shipped student; also: no strategy distillation", "grpo"),
     "sft": _baseline("SFT on expert solutions, early stopping on validation", "sft"),
     "sft-own-form": _baseline("SFT on step-by-step solutions, early stopping", "sft", **_OWN),
     "luffy": _baseline("11 rollouts and 1 expert solution", "luffy"),
@@ -59,25 +63,44 @@ ROWS = {
     "contentless": _control("contentless strategies of the same length", "contentless"),
     "wrong-25": _control("another family's strategy for 25 % of the problems", "wrong-25"),
     "wrong-50": _control("another family's strategy for 50 % of the problems", "wrong-50"),
-    "grpo-8": Row(
-        "control",
-        "GRPO with 8 rollouts: what SGPO reduces to if C is empty",
-        {"method": "grpo", "guided_rollouts": 0},
+    "half": _control(
+        "half of the families have strategies; the others learn by GRPO with 8 rollouts",
+        "half",
+        grpo_without_strategy=True,
     ),
+    "grpo-8": _control(
+        "GRPO with 8 rollouts: what SGPO reduces to if C is empty",
+        method="grpo",
+        guided_rollouts=0,
+    ),
+    "grpo-equal-time": _control(
+        f"GRPO for {EQUAL_TIME_STEPS} steps, a little longer than SGPO's {STEPS_OF_TRAINING} take",
+        method="grpo",
+        steps=EQUAL_TIME_STEPS,
+    ),
+    "long-grpo": _control("GRPO with three times the steps", method="grpo", **LONG),
+    "long-sgpo": _control("SGPO with three times the steps", **LONG),
+    "easy-grpo": _control("GRPO on the easy chains", method="grpo", split="easy"),
+    "easy-sgpo": _control("SGPO on the easy chains", split="easy"),
+    "hard-grpo": _control("GRPO on the hard chains", method="grpo", split="hard"),
+    "hard-sgpo": _control("SGPO on the hard chains", split="hard"),
 }
 
 
-def config_of(name: str, student: str = "tiny", steps: int | None = None) -> Config:
-    """The configuration of a row on mini-GSM; ValueError if there is no such row."""
+def config_of(
+    name: str, student: str = "tiny", steps: int | None = None, data: str = DATA
+) -> Config:
+    """The configuration of a row on mini-GSM; ValueError if there is no such row.
+
+    The settings that the row does not name are those chosen for its method and training set;
+    `steps` replaces the number of steps of every row.
+    """
     if name not in ROWS:
         raise ValueError(f"methods must be some of {', '.join(ROWS)}, not {name!r}")
-    return on_mini_gsm(ROWS[name].settings, student, steps)
-
-
-def on_mini_gsm(settings: dict[str, Any], student: str, steps: int | None = None) -> Config:
-    """A configuration on mini-GSM: these settings, and for the rest those chosen for the method."""
+    settings = ROWS[name].settings
     kind = settings.get("given_solution", "expert_solution")
-    chosen = settings_for("mini-gsm", settings["method"], kind)
-    chosen = {"evaluate_every": MEASURED_EVERY} | chosen
+    split = settings.get("split", "train")
+    chosen = {"evaluate_every": MEASURED_EVERY}
+    chosen |= settings_for(data, settings["method"], kind, split)
     asked = {} if steps is None else {"steps": steps}
-    return Config(**{**chosen, **settings, **asked, "student": student})
+    return Config(**{**chosen, **settings, **asked, "student": student, "data": data})

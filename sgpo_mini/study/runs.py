@@ -26,15 +26,15 @@ from tqdm import tqdm
 
 from ..checkpoints import DIGESTS
 from ..evaluation import evaluate
+from ..mini_gsm.pretraining import MAX_NEW_TOKENS
 from ..student import load_student
 from ..support.digests import changed_digests, digests_of_student
 from ..support.files import locked, read_json, write_whole
 from ..training import Config, train
-from .evaluations import answers_path, student_folder, validation_problems
+from .evaluations import answers_path, student_folder
 from .sampled import measure_sampled
-from .worlds import is_next, longest_completion, problems_in, training_problems
+from .worlds import problems_in, training_problems
 
-EVALUATED = ("validation", "test", "reworded", "composed", "unseen")
 _WEIGHTS = "student's model.safetensors"  # messages call it "weights"
 
 
@@ -224,22 +224,20 @@ def _stop_when_input_closes() -> None:
 
 
 def _run(job: Job) -> None:
-    """Train, if there are steps, and evaluate each split, in the next world by samples too."""
+    """Train, if there are steps, and evaluate each split: greedily, and by samples."""
     torch.set_num_threads(1)
     student, data = load_student(job.config.student), job.config.data
     if job.config.steps:
         config = replace(job.config, resume=(job.folder / "config.json").exists())
         problems = training_problems(config, job.control)
-        train(student, problems, config, validation=validation_problems(data))
+        train(student, problems, config, validation=problems_in(data, "validation"))
     (job.folder / "answers").mkdir(parents=True, exist_ok=True)
-    limit = longest_completion(data)
     for split in job.splits:
         problems = problems_in(data, split)
         for guided in (False, True):
-            evaluation = evaluate(student, problems, guided=guided, max_new_tokens=limit)
+            evaluation = evaluate(student, problems, guided=guided, max_new_tokens=MAX_NEW_TOKENS)
             evaluation.save(answers_path(job.folder, split, guided))
-        if is_next(data):
-            measure_sampled(student, problems, limit, job.folder / "answers" / f"{split}.json")
+        measure_sampled(student, problems, job.folder / "answers" / f"{split}.json")
     evaluated = {"asked": _asked(job), DIGESTS: _given(job)}
     write_whole(job.folder / "evaluated.json", json.dumps(evaluated))
 

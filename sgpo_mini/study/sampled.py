@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from ..evaluation import evaluate
+from ..mini_gsm.pretraining import MAX_NEW_TOKENS
 from ..problems import Problem
 from ..rollout import given_rollouts, score
 from ..student import Student
@@ -16,15 +17,13 @@ SAMPLES = 4  # a problem, at temperature 1, without strategy
 AT_ONCE = 128  # solutions
 
 
-def measure_sampled(
-    student: Student, problems: Sequence[Problem], max_new_tokens: int, path: Path
-) -> dict[str, list]:
+def measure_sampled(student: Student, problems: Sequence[Problem], path: Path) -> dict[str, list]:
     """Measure the student without strategies and write the result to `path` as JSON.
 
     For each problem, "right" is how many of SAMPLES completions are right, and "true plan" the
     probability of the step-by-step solution, which is the true plan's only one.
     """
-    settings = {"samples": SAMPLES, "temperature": 1.0, "max_new_tokens": max_new_tokens}
+    settings = {"samples": SAMPLES, "temperature": 1.0, "max_new_tokens": MAX_NEW_TOKENS}
     correct = evaluate(student, problems, **settings).correct
     told = {
         "right": [sum(row) for row in correct],

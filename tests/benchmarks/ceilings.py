@@ -15,8 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-
-from sgpo_mini.evaluation import Evaluation, evaluate
 from sgpo_mini.mini_gsm_next.plans import fitting_plans
 from sgpo_mini.mini_gsm_next.pretraining import MAX_NEW_TOKENS, over_families
 from sgpo_mini.mini_gsm_next.reading import read_plan
@@ -26,6 +24,8 @@ from sgpo_mini.mini_gsm_next.world import (
     families_of,
     make_problems,
 )
+
+from sgpo_mini.evaluation import Evaluation, evaluate
 from sgpo_mini.student import Student, load_student
 from sgpo_mini.supervised import warm_up
 

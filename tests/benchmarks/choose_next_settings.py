@@ -13,8 +13,9 @@ import argparse
 import json
 from pathlib import Path
 
-from sgpo_mini.config import IMITATING, Config
 from sgpo_mini.mini_gsm_next.pretraining import MAX_NEW_TOKENS, SFT_SETTINGS, STEPS_OF_TRAINING
+
+from sgpo_mini.config import IMITATING, Config
 from sgpo_mini.study.evaluations import mean, read_answers
 from sgpo_mini.study.runs import compare
 from sgpo_mini.study.sampled import SAMPLES

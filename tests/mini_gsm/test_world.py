@@ -1,545 +1,387 @@
-"""mini-GSM: the facts that make the embedded world a fair one to compare methods in."""
+"""The next mini-GSM: what is held out where, what is shared, and numbers that betray nothing."""
 
-import hashlib
-import json
-import os
+import random
 import re
-import subprocess
-import sys
 from collections import Counter, defaultdict
-from fractions import Fraction
-from functools import cache
-from itertools import chain, islice, product
-from pathlib import Path
+from itertools import islice, pairwise, product
 
 import pytest
-
-from sgpo_mini.mini_gsm.plans import LARGEST, fitting_plans, true_plan
-from sgpo_mini.mini_gsm.pretraining import BATCH_SIZE, STEPS, vocabulary_texts
-from sgpo_mini.mini_gsm.reading import read_plan
-from sgpo_mini.mini_gsm.stories import CLAUSES, ITEMS, NAMES
-from sgpo_mini.mini_gsm.world import (
-    FAMILIES,
-    PRACTICE_SHARE,
+from sgpo_mini.mini_gsm_next.chains import (
+    EASY_CHAINS,
+    HARD_CHAINS,
+    TRAINING_CHAINS,
+    draw_plays,
+    held_out_clauses,
+    held_out_pairs,
+    told_clauses,
+    true_plan,
+)
+from sgpo_mini.mini_gsm_next.grammar import (
+    CHANGES,
+    EACH,
+    KNOWN_VERBS,
+    NEW_VERBS,
+    OPERATION_OF,
+    OTHER_THINGS,
+    PEOPLE,
+    SCALES,
+    Clause,
+)
+from sgpo_mini.mini_gsm_next.plans import LARGEST, fitting_plans
+from sgpo_mini.mini_gsm_next.reading import read_plan, read_quantities
+from sgpo_mini.mini_gsm_next.stream import pretraining_stream
+from sgpo_mini.mini_gsm_next.world import (
+    PHRASES,
     SPLITS,
+    TRANSFER_SPLITS,
     checksum,
+    draw_problems,
+    families_of,
     make_problems,
-    pretraining_stream,
+    plan_names,
     split_table,
 )
-from sgpo_mini.strategies import Strategy, autonomous_prompt, guided_prompt, leaks
-from sgpo_mini.student import new_student
+
+from sgpo_mini.strategies import Strategy, leaks
 
 # Others compare with runs on exactly these problems: changing one letter makes a new world.
 CHECKSUMS = {
-    "train": "b16be06d49ce2c44ca5591f148e92c0c71d6f7075fb7f343439bb9a93e644b92",
-    "validation": "7971d63413288bb8dbdcb90d6ae35aca03b33c758d108506cf93269fd06111c9",
-    "test": "c9bcf82aef46a61ddb6b11d38720c2d23bb6e0662eccc9b232baf4d9ee490fdf",
-    "reworded": "5c60119479fe8e17b3b216404a6f453414bc2610322c2e6b86f1d83307afd21b",
-    "composed": "91b638dced673a4651261e20a08410288f90fc23eec61e7d6af2f819e91ba99b",
-    "unseen": "bc42534c8fa18a10e5eb3252c03f69c50806e00feb5986de88fedee455d6af47",
+    "train": "70e98de3be906d71559696a4d1fd42bc79feec44a826d9ba2d13a56068d27e7a",
+    "validation": "609669c01792edf44b1df2b966493adde7a8804aa84f8c6a8e4e86d7eb099072",
+    "test": "b0839db85fa402c447d53868e9fb9c8cedff61091f47c7681764c73a9d1e6fec",
+    "reworded": "88b21338016629916327dc9f890f0075430f3e0e8ff962161a0f4a000d675eb3",
+    "composed": "4f0bc515d5ae4383475b515299048da431fc0081ef87e254e8a14fce64ce528b",
+    "new_pairs": "f37998f95679198bc3b8500de95800babcee1f107da99cf9580d86e5b1f0487a",
+    "longer": "20d4442fb6c1e9e335838890383c444432c26f69809814f33a57dedbddf227ce",
+    "unseen": "bbfb93591a2194e64d6f899670cb6658d862a77218951e6fce217d1b33affdd7",
+    "hard": "3f979bd3106568527959f0e608fcb99af6b2c70938c44afbbb3c27a756c028c2",
+    "easy": "518eb22a9923318a48b10f05b14e81b1a08aa51cdf089bcf981e647367631082",
+    "sure_and_wrong": "5ccf0a52e86085b85d577d115ddbebbe31c8de040071a752cac6562024b140fe",
 }
-STREAM_CHECKSUM = "45db08acd54d30bf766e68a332adf3c09bce2e1ee9cca8ed99a1e1e968d87866"
 
-EVALUATION = [split for split in SPLITS if split != "train"]
-SEEN = [family for family in FAMILIES.values() if family.kind == "seen"]
-FAIR = [family for family in SEEN if not family.sure_and_wrong]
-SURE_AND_WRONG = [family for family in SEEN if family.sure_and_wrong]
-COMPOSED = [family for family in FAMILIES.values() if family.kind == "composed"]
-UNSEEN = [family for family in FAMILIES.values() if family.kind == "unseen"]
-SYMBOLS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
-PHRASES = {"add": "Add", "subtract": "Subtract", "multiply": "Multiply by", "divide": "Divide by"}
-PRETRAINING_EXAMPLES = STEPS * BATCH_SIZE
+CONTROL_CHECKSUM = "2ebef121646ede69cddeb13d030d72a9f79430adbd1a5a8cb78b164e61388f09"
 
-by_name = pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.name)
-each_composed = pytest.mark.parametrize("family", COMPOSED, ids=lambda family: family.name)
+EVALUATION = [split for split in SPLITS if split not in ("train", "easy", "hard")]
 
 
-def all_problems():
-    return [problem for split in SPLITS for problem in make_problems(split)]
-
-
-@pytest.fixture(scope="module")
-def stream():
-    return list(islice(pretraining_stream(0), 60_000))
-
-
-@pytest.fixture(scope="module")
-def family_stream(stream):
-    """The family stories of the stream, without the practice stories of random clauses."""
-    return [problem for problem in stream if problem.family != "practice"]
-
-
-@pytest.fixture(scope="module")
-def student():
-    return new_student(vocabulary_texts(), layers=1, width=32)
+def told(family):
+    return tuple(clause for clause in family.clauses if clause != EACH)
 
 
 def numbers_of(question):
     return tuple(map(int, re.findall(r"\d+", question)))
 
 
-def names_of(question):
-    return set(re.findall(rf"\b(?:{'|'.join(NAMES)})\b", question))
-
-
-def forms_of(question):
-    """The wording of each sentence: names, things and numbers blanked out."""
-    text = re.sub(rf"\b(?:{'|'.join(NAMES)})\b", "NAME", question)
-    text = re.sub(rf"\b(?:{'|'.join(ITEMS)})\b", "THINGS", text)
-    return re.split(r"(?<=[.?]) ", re.sub(r"\d+", "NUMBER", text))
-
-
-@cache
-def sentences():
-    """The clause of each sentence with names, things and numbers blanked out."""
-    blanks = {"n": "NAME", "x": "THINGS", "q": "NUMBER"}
-    forms = {w.format(**blanks): name for name, c in CLAUSES.items() for w in c.wordings}
-    assert len(forms) == 5 * len(CLAUSES)  # no sentence belongs to two clauses
-    return forms
-
-
-def clauses_of(question):
-    """The names of the clauses after the first sentence, as told."""
-    return [sentences()[form] for form in forms_of(question)[1:-1]]
-
-
-def words_of(question):
-    return {word for word in re.findall(r"\w+|[^\w\s]", question) if not word.isdigit()}
-
-
-def in_words(family, plan):
-    return tuple(f"{operation} {CLAUSES[family.clauses[i]].role}" for operation, i in plan)
-
-
-def is_piece(part, whole):
-    return any(whole[i : i + len(part)] == part for i in range(len(whole) - len(part) + 1))
+def clauses_of(problem):
+    return tuple(clause for _, clause in read_quantities(problem.question) if clause)
 
 
 def run_plan(plan, numbers):
-    """The exact running amount after each step."""
+    """The exact amount after each step; the numbers stand in the order told."""
     running, results = numbers[0], []
     for operation, index in plan:
         number = numbers[index + 1]
         if operation == "divide":
-            exact = Fraction(running) / number
-            running = exact.numerator if exact.denominator == 1 else exact
-        else:
-            running = {
-                "add": running + number,
-                "subtract": running - number,
-                "multiply": running * number,
-            }[operation]
+            assert running % number == 0
+        running = {
+            "add": running + number,
+            "subtract": running - number,
+            "multiply": running * number,
+            "divide": running // number,
+        }[operation]
         results.append(running)
     return results
 
 
-def evaluate_expression(text):
-    """The value of an expression in + - * / and brackets, as a schoolbook reads it."""
-    tokens = re.findall(r"\d+|[-+*/()]", text)
-    assert "".join(tokens) == text.replace(" ", "")
-
-    def atom():
-        token = tokens.pop(0)
-        if token != "(":
-            return Fraction(int(token))
-        value = total()
-        assert tokens.pop(0) == ")"
-        return value
-
-    def term():
-        value = atom()
-        while tokens and tokens[0] in "*/":
-            value = value * atom() if tokens.pop(0) == "*" else value / atom()
-        return value
-
-    def total():
-        value = term()
-        while tokens and tokens[0] in "+-":
-            value = value + term() if tokens.pop(0) == "+" else value - term()
-        return value
-
-    value = total()
-    assert not tokens
-    return value
+@pytest.fixture(scope="module")
+def stream():
+    return list(islice(pretraining_stream(0), 20_000))
 
 
-def check_solution(problem):
-    """Each line of the solution does one step of the plan, on the question's numbers."""
-    running, *quantities = numbers_of(problem.question)
-    names = clauses_of(problem.question)
-    assert len(quantities) == len(names)
-    *lines, last = problem.solution.split("\n")
-    assert len(lines) == len(problem.plan)
-    for line, step in zip(lines, problem.plan, strict=True):
-        operation, role = step.split(" ", 1)
-        (number,) = (q for q, n in zip(quantities, names, strict=True) if CLAUSES[n].role == role)
-        left, result = line.split(" = ")
-        assert left == f"{running} {SYMBOLS[operation]} {number}"
-        assert evaluate_expression(left) == int(result)
-        running = int(result)
-    assert last == f"#### {running}" and problem.answer == str(running)
+# Splits
 
 
-# Families and splits
-
-
-def test_the_seen_families_have_one_to_four_steps_and_two_more_are_sure_and_wrong():
-    assert len(FAIR) >= 16
-    assert {len(true_plan(family)) for family in FAIR} == {1, 2, 3, 4}
-    assert len(SURE_AND_WRONG) == 2
-
-
-def test_what_leaves_a_choice_is_told_in_one_seen_family_only():
-    told = Counter(name for family in SEEN for name in family.clauses)
-    assert {n for n in told if told[n] > 1} == {n for n in told if " per " in CLAUSES[n].unit}
-
-
-def test_six_splits_with_at_least_300_problems_to_evaluate_on():
-    assert SPLITS == ("train", "validation", "test", "reworded", "composed", "unseen")
-    for split in EVALUATION:
-        assert len(make_problems(split)) >= 300
-    assert len(make_problems("train")) >= 3000
+def test_each_split_has_its_families_and_problems():
+    sizes = {split: (len(make_problems(split)), len(families_of(split))) for split in SPLITS}
+    assert sizes.pop("train") == (TRAINING_CHAINS, TRAINING_CHAINS)
+    assert sizes.pop("easy") == (8 * EASY_CHAINS, EASY_CHAINS)
+    assert sizes.pop("hard") == (2 * HARD_CHAINS, HARD_CHAINS)
+    assert sizes.pop("sure_and_wrong") == (40, 2)
+    assert {sizes.pop(split) for split in ("validation", "test", "reworded")} == {(360, 360)}
+    assert sizes == dict.fromkeys(TRANSFER_SPLITS, (300, 100))
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_a_split_holds_the_families_that_it_is_for(split):
-    wanted = {"reworded": FAIR, "composed": COMPOSED, "unseen": UNSEEN}.get(split, SEEN)
-    problems = make_problems(split)
-    counts = Counter(problem.family for problem in problems)
-    assert set(counts) == {family.name for family in wanted}
-    assert len(set(counts.values())) == 1  # so that a mean over problems is one over families
-    assert len({problem.id for problem in problems}) == len(problems)
-
-
-def test_an_unknown_split_is_refused_with_the_names_of_the_known_ones():
-    with pytest.raises(ValueError, match="nope") as error:
-        make_problems("nope")
-    assert all(split in str(error.value) for split in SPLITS)
-
-
-def test_all_questions_differ_within_and_across_splits():
-    counts = Counter(problem.question for problem in all_problems())
-    assert max(counts.values()) == 1
-
-
-@pytest.mark.parametrize("split", SPLITS)
-def test_the_splits_are_fixed(split):
+def test_the_problems_of_a_split_are_fixed(split):
     assert checksum(split) == CHECKSUMS[split]
 
 
-def test_the_table_of_splits_can_be_quoted_and_is_the_one_in_the_results():
-    table = split_table()
-    assert f"| `test` | 420 | 21 | `{CHECKSUMS['test']}` |" in table
-    assert f"| `composed` | 320 | 4 | `{CHECKSUMS['composed']}` |" in table
-    assert len(table.splitlines()) == 2 + len(SPLITS)
-    page = Path(__file__).parents[2] / "sgpo_mini" / "results" / "world.md"
-    assert table in page.read_text(encoding="utf-8")
+def test_the_control_world_is_fixed():
+    assert checksum("test", control=True) == CONTROL_CHECKSUM
 
 
-def test_problems_and_stream_do_not_depend_on_the_hash_seed():
-    code = """
-import hashlib, json
-from itertools import islice
-from sgpo_mini.mini_gsm.world import SPLITS, checksum, pretraining_stream
-stream = [vars(problem) for problem in islice(pretraining_stream(0), 2000)]
-text = json.dumps(stream, sort_keys=True)
-print(json.dumps([{s: checksum(s) for s in SPLITS}, hashlib.sha256(text.encode()).hexdigest()]))
-"""
-    other = "12" if os.environ.get("PYTHONHASHSEED") == "11" else "11"
-    environment = os.environ | {"PYTHONHASHSEED": other}
-    output = subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-        encoding="utf-8",
-    ).stdout
-    assert json.loads(output) == [CHECKSUMS, STREAM_CHECKSUM]
+def test_an_unknown_split_is_refused():
+    with pytest.raises(ValueError, match="no split 'dev'; choose one of train, validation"):
+        make_problems("dev")
 
 
-# What is kept out of training for evaluation
+def test_the_table_has_a_checksum_for_each_split():
+    rows = split_table().splitlines()[2:]
+    assert [row.split("`")[1] for row in rows] == list(SPLITS)
+    assert all(checksum(split) in row for split, row in zip(SPLITS, rows, strict=True))
 
 
-def test_nothing_to_evaluate_on_occurs_in_training_or_in_all_of_pretraining():
-    problems = [problem for split in EVALUATION for problem in make_problems(split)]
-    questions = {problem.question for problem in problems}
-    tuples = {(problem.family, numbers_of(problem.question)) for problem in problems}
-    names = defaultdict(set)
-    for problem in problems:
-        names[problem.family] |= names_of(problem.question)
-    pretraining = islice(pretraining_stream(0), PRETRAINING_EXAMPLES)
-    for problem in chain(make_problems("train"), pretraining):
-        assert problem.question not in questions
-        assert (problem.family, numbers_of(problem.question)) not in tuples
-        assert not names_of(problem.question) & names[problem.family]
+def test_ids_and_questions_are_all_different():
+    problems = [problem for split in SPLITS for problem in make_problems(split)]
+    assert len({problem.id for problem in problems}) == len(problems)
+    assert len({problem.question for problem in problems}) == len(problems)
 
 
-def test_no_number_tuple_of_a_family_is_in_two_splits():
-    splits = defaultdict(set)
-    for split in SPLITS:
-        for problem in make_problems(split):
-            splits[problem.family, numbers_of(problem.question)].add(split)
-    assert all(len(found) == 1 for found in splits.values())
+def test_composed_chains_are_new_but_their_neighbours_are_told_in_training():
+    chains = {told(family) for family in families_of("train")}
+    pairs = {pair for chain in chains for pair in pairwise(chain)}
+    for family in families_of("composed"):
+        assert told(family) not in chains
+        assert set(pairwise(told(family))) <= pairs
 
 
-def test_each_sentence_of_a_seen_family_has_four_wordings_and_reworded_has_another(family_stream):
-    seen, reworded = defaultdict(set), defaultdict(set)
-    for problem in [*family_stream, *(p for s in SPLITS[:3] for p in make_problems(s))]:
-        for position, form in enumerate(forms_of(problem.question)):
-            seen[problem.family, position].add(form)
-    for problem in make_problems("reworded"):
-        for position, form in enumerate(forms_of(problem.question)):
-            reworded[problem.family, position].add(form)
-    places = {(f.name, i) for f in SEEN for i in range(len(f.clauses) + 2)}
-    assert set(seen) == places
-    assert min(len(forms) for forms in seen.values()) >= 4
-    assert set(reworded) == {(f.name, i) for f in FAIR for i in range(len(f.clauses) + 2)}
-    assert all(len(forms) == 1 for forms in reworded.values())
-    assert not set.union(*seen.values()) & set.union(*reworded.values())
+def test_new_pairs_are_never_neighbours_elsewhere(stream):
+    def verbs(clauses):
+        return {(a.verb, b.verb) for a, b in pairwise(c for c in clauses if c != EACH)}
+
+    for family in families_of("new_pairs"):
+        assert verbs(family.clauses) <= held_out_pairs()
+        assert set(told(family)) <= set(told_clauses())
+    for split in set(SPLITS) - {"new_pairs"}:
+        assert not any(verbs(f.clauses) & held_out_pairs() for f in families_of(split))
+    assert not any(verbs(clauses_of(problem)) & held_out_pairs() for problem in stream)
 
 
-def test_each_word_of_reworded_occurs_in_seen_stories_of_another_family(family_stream):
-    families = defaultdict(set)
-    for problem in family_stream:
-        for word in words_of(problem.question):
-            families[word].add(problem.family)
-    for problem in make_problems("reworded"):
-        for word in words_of(problem.question):
-            assert families[word] - {problem.family}, word
+def test_longer_chains_have_more_clauses_than_training():
+    told_in = {split: {len(told(f)) for f in families_of(split)} for split in SPLITS}
+    assert told_in["train"] == told_in["composed"] == told_in["unseen"] == {3}
+    assert told_in["longer"] == {4}
+    boxes = [EACH in family.clauses for family in families_of("train")]
+    assert 0.2 < sum(boxes) / len(boxes) < 0.5
 
 
-def test_each_token_of_each_split_occurs_50_times_in_pretraining(student):
-    needed = set()
-    for problem in all_problems():
-        guided = student.prompt_ids(problem.question, problem.strategy)
-        assert (
-            student.decode(guided)
-            == guided_prompt(problem.question, problem.strategy)[0]["content"]
-        )
-        needed.update(guided, student.prompt_ids(problem.question))
-        for text in (problem.solution, problem.expert_solution):
-            ids = student.completion_ids(text)
-            assert student.decode(ids) == text
-            needed.update(ids)
-    counts = Counter()
-    lacking = {token: student.tokenizer.decode([token]).strip() for token in needed}
-    for number, problem in enumerate(islice(pretraining_stream(0), PRETRAINING_EXAMPLES)):
-        if number % 500 == 0:
-            lacking = {token: piece for token, piece in lacking.items() if counts[token] < 50}
-            if not lacking:
-                break
-            pieces = re.compile("|".join(map(re.escape, lacking.values())))
-        text = f"{problem.question} {problem.strategy} {problem.solution}"
-        if pieces.search(text):  # tokenize only texts that may have a lacking token
-            counts.update(student.prompt_ids(problem.question, problem.strategy))
-            counts.update(student.completion_ids(problem.solution))
-    assert not lacking
+def test_easy_chains_have_two_clauses_of_which_one_plays_a_part():
+    for family in families_of("easy"):
+        assert [bool(way) for way in family.ways] in ([True, False], [False, True])
+        assert EACH not in family.clauses
 
 
-def test_the_student_can_write_each_word_of_pretraining(student, stream):
-    for problem in stream[:1000]:
-        message = autonomous_prompt(problem.question)
-        if problem.strategy:
-            message = guided_prompt(problem.question, problem.strategy)
-        ids = student.prompt_ids(problem.question, problem.strategy)
-        assert student.decode(ids) == message[0]["content"]
-        assert student.decode(student.completion_ids(problem.solution)) == problem.solution
+def test_hard_chains_have_four_clauses_that_all_play_a_part():
+    for family in families_of("hard"):
+        assert len(family.ways) == 4 and all(family.ways)
+        assert family.clauses not in {f.clauses for f in families_of("longer")}
 
 
-@each_composed
-def test_the_chain_of_a_composed_family_is_new_but_its_parts_are_not(family, stream):
-    plan = in_words(family, true_plan(family))
-    for seen in SEEN:
-        assert not is_piece(family.clauses, seen.clauses)
-        assert not any(is_piece(plan, in_words(seen, fit)) for fit in fitting_plans(seen))
-    for practice in stream:
-        assert not set(family.clauses) <= set(clauses_of(practice.question))
-    taught = [in_words(seen, true_plan(seen)) for seen in FAIR]
-    assert any(
-        all(any(is_piece(part, whole) for whole in taught) for part in (plan[:cut], plan[cut:]))
-        for cut in range(1, len(plan))
-    )
+def test_all_verbs_of_the_families_are_new_words():
+    for split in set(SPLITS) - {"sure_and_wrong"}:
+        verbs = {clause.verb for family in families_of(split) for clause in told(family)}
+        assert verbs <= set(NEW_VERBS)
+    verbs = {clause.verb for family in families_of("train") for clause in told(family)}
+    assert verbs == set(NEW_VERBS) and len(verbs) == 20
+    assert {OPERATION_OF[verb] for verb in KNOWN_VERBS} == set(OPERATION_OF.values())
 
 
-@pytest.mark.parametrize("family", UNSEEN, ids=lambda family: family.name)
-def test_no_quantity_of_an_unseen_family_is_in_a_seen_one(family, stream):
-    roles = {CLAUSES[clause].role for clause in family.clauses}
-    assert not roles & {CLAUSES[clause].role for seen in SEEN for clause in seen.clauses}
-    assert not roles & {step.split(" ", 1)[1] for problem in stream for step in problem.plan}
+def test_each_unseen_chain_has_one_clause_that_nothing_else_tells(stream):
+    for family in families_of("unseen"):
+        assert len(set(family.clauses) & held_out_clauses()) == 1
+    for split in set(SPLITS) - {"unseen"}:
+        assert not any(set(f.clauses) & held_out_clauses() for f in families_of(split))
+    assert not any(set(clauses_of(problem)) & held_out_clauses() for problem in stream)
+
+
+def test_pretraining_tells_no_chain_of_a_transfer_split(stream):
+    held_out = {told(f) for split in TRANSFER_SPLITS for f in families_of(split)}
+    assert len(held_out) > 300
+    told_in_pretraining = {tuple(c for c in clauses_of(p) if c != EACH) for p in stream}
+    assert not held_out & told_in_pretraining
+
+
+def test_no_evaluation_problem_has_the_chain_and_numbers_of_training(stream):
+    def stories(problems):
+        return {(clauses_of(p), numbers_of(p.question)) for p in problems}
+
+    trained = stories([*(p for s in ("train", "easy", "hard") for p in make_problems(s)), *stream])
+    for split in EVALUATION:
+        assert not stories(make_problems(split)) & trained
+    for split in ("validation", *TRANSFER_SPLITS):
+        drawn = stories(draw_problems(split, seed=1))
+        fixed = {s for other in EVALUATION for s in stories(make_problems(other))}
+        assert not drawn & (trained | fixed)
+
+
+# Cues
+
+
+def test_each_clause_is_told_in_ten_training_chains_beside_varied_neighbours():
+    chains = [told(family) for family in families_of("train")]
+    counts = Counter(clause for chain in chains for clause in chain)
+    assert set(counts) == {c for c in told_clauses() if c.verb in NEW_VERBS}
+    assert min(counts.values()) >= 10
+    neighbours, places = defaultdict(set), defaultdict(set)
+    for chain in chains:
+        for place, clause in enumerate(chain):
+            neighbours[clause] |= {c for i, c in enumerate(chain) if abs(i - place) == 1}
+            places[clause].add(place)
+    assert min(map(len, neighbours.values())) >= 10
+    assert min(map(len, places.values())) >= 2
+
+
+def test_each_cue_is_in_at_least_five_training_clauses():
+    by_word = defaultdict(set)
+    for problem in make_problems("train"):
+        for clause, sentence in zip(
+            (clause for _, clause in read_quantities(problem.question)),
+            re.split(r"(?<=\.) ", problem.question),
+            strict=False,
+        ):
+            for word in (*PEOPLE, "before the count", *OTHER_THINGS):
+                if clause and word in sentence.lower():
+                    by_word[word].add(clause)
+    assert set(by_word) == {*PEOPLE, "before the count", *OTHER_THINGS}
+    assert min(map(len, by_word.values())) >= 5
+    assert Counter(CHANGES.values()) == {"add": 12, "subtract": 12}
+
+
+def test_at_most_one_clause_of_a_chain_plays_no_part():
+    for split in ("train", "composed", "new_pairs", "longer"):
+        idle = Counter(family.ways.count("") for family in families_of(split))
+        assert set(idle) == {0, 1}
+        assert 0.05 < idle[0] / idle.total() < 0.4, split
+
+
+def test_a_clause_does_something_only_in_the_plain_setting():
+    for split in set(SPLITS) - {"sure_and_wrong"}:
+        for family in families_of(split):
+            for clause, way in zip(family.clauses, family.ways, strict=True):
+                assert way == (clause.operation if clause.setting == "plain" else "")
+
+
+def test_in_the_control_world_the_same_stories_mean_something_else_in_every_chain():
+    """Of three ways one is true by chance, whatever the clause."""
+    for split in ("train", "composed"):
+        agree: dict[str, list[bool]] = defaultdict(list)
+        for here, there in zip(families_of(split), families_of(split, control=True), strict=True):
+            assert here.clauses == there.clauses and here.name == there.name
+            for clause, way, other in zip(here.clauses, here.ways, there.ways, strict=True):
+                if clause != EACH:
+                    agree[clause.setting].append(way == other)
+        for setting, same in agree.items():
+            error = (2 / 9 / len(same)) ** 0.5
+            # A way that fits no numbers is drawn again, so the shares are near a third only.
+            assert abs(sum(same) / len(same) - 1 / 3) < 4 * error + 0.08, (split, setting)
+    problems = make_problems("test", control=True)
+    assert 0.005 < sum(read_plan(p.question) == p.plan for p in problems) / len(problems) < 0.1
 
 
 # Plans and numbers
 
 
-@by_name
-def test_the_plans_that_fit_are_all_those_that_the_units_allow(family):
-    clauses = [CLAUSES[name] for name in family.clauses]
-
-    def unit_after(plan):
-        unit = CLAUSES[family.start].unit
-        for operation, index in plan:
-            other = clauses[index].unit
-            if operation in ("add", "subtract"):
-                fits = other == unit
-            elif other == "number":
-                fits = True
-            else:
-                fits = operation == "multiply" and other.endswith(f" per {unit}")
-                unit = other.split(" per ")[0]
-            if not fits:
-                return None
-        return unit
-
-    every = (
-        tuple((operation, index) for index, operation in enumerate(operations) if operation)
-        for operations in product([*SYMBOLS, None], repeat=len(clauses))
-    )
-    plans = fitting_plans(family)
-    assert len(set(plans)) == len(plans)
-    assert set(plans) == {plan for plan in every if plan and unit_after(plan) == family.asks}
-    assert true_plan(family) in plans
+def test_three_clauses_have_26_plans():
+    assert len(fitting_plans(("change", "scale", "change"))) == 26
+    assert len(fitting_plans(("each", "change", "change", "change"))) == 27
 
 
-def test_the_true_plan_can_be_read_from_the_question_alone():
-    for problem in all_problems():
-        assert read_plan(problem.question) == problem.plan
-        assert problem.plan == in_words(
-            FAMILIES[problem.family], true_plan(FAMILIES[problem.family])
-        )
+def test_the_plans_that_fit_are_all_those_that_the_units_allow():
+    for shape in {family.shape for split in SPLITS for family in families_of(split)}:
+        ways = {"change": ["add", "subtract", ""], "scale": ["multiply", "divide", ""]}
+        ways["each"] = ["multiply"]
+        every = product(*(ways[kind] for kind in shape))
+        plans = {tuple((way, i) for i, way in enumerate(chosen) if way) for chosen in every}
+        assert set(fitting_plans(shape)) == plans - {()}
+        assert len(fitting_plans(shape)) == len(plans - {()})
 
 
-def test_a_question_from_elsewhere_has_no_plan_to_read():
-    with pytest.raises(ValueError, match="Natalia sold clips"):
-        read_plan("Natalia sold clips to 48 of her friends.")
-
-
-@by_name
-def test_numbers_never_reveal_the_plan(family, stream):
-    probe = tuple(map(Fraction, (8917, 731, 377, 513, 291)))  # no two formulas agree on these
-    formula = {plan: run_plan(plan, probe)[-1] for plan in fitting_plans(family)}
-    truth = true_plan(family)
-    cases = {
-        numbers_of(problem.question)
-        for problem in [*all_problems(), *stream]
-        if problem.family == family.name
-    }
-    assert len(cases) >= 40
-    for numbers in cases:
-        assert max(numbers) <= LARGEST
-        answer = run_plan(truth, numbers)[-1]
-        for plan in formula:
+@pytest.mark.parametrize("control", [False, True])
+@pytest.mark.parametrize("split", SPLITS)
+def test_numbers_never_reveal_the_plan(split, control):
+    families = {family.name: family for family in families_of(split, control)}
+    for problem in make_problems(split, control):
+        family, numbers = families[problem.family], numbers_of(problem.question)
+        truth = true_plan(family)
+        assert problem.plan == plan_names(family, truth)
+        assert problem.answer == str(run_plan(truth, numbers)[-1])
+        for plan in fitting_plans(family.shape):
             results = run_plan(plan, numbers)
-            assert all(type(result) is int and 1 <= result <= LARGEST for result in results)
-            assert (results[-1] == answer) == (formula[plan] == formula[truth])
+            assert all(1 <= result <= LARGEST for result in (*numbers, *results))
+            assert (str(results[-1]) == problem.answer) == (plan == truth)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_true_plan_can_be_read_from_the_question_alone(split):
+    for problem in [*make_problems(split), *draw_problems(split, seed=3)]:
+        assert read_plan(problem.question) == problem.plan
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["Natalia sold clips to 48 of her friends.", "", "Ben counted 4 cups. He ate 2 cups. Why?"],
+)
+def test_a_question_from_elsewhere_has_no_plan_to_read(question):
+    with pytest.raises(ValueError, match="of mini-GSM"):
+        read_plan(question)
 
 
 # Solutions and strategies
 
 
-def test_the_arithmetic_of_each_solution_is_right(stream):
-    for problem in [*all_problems(), *stream[:5000]]:
-        check_solution(problem)
+def test_a_solution_has_a_line_for_each_clause_and_its_arithmetic_is_right(stream):
+    signs = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
+    for problem in [*stream[:5000], *(p for split in SPLITS for p in make_problems(split))]:
+        (count, _), *quantities = read_quantities(problem.question)
+        ways = {role: way for way, role in (step.split(" ", 1) for step in problem.plan)}
+        *lines, last = problem.solution.split("\n")
+        running = count
+        for line, (number, clause) in zip(lines, quantities, strict=True):
+            told = "no change"
+            if way := ways.get(clause.role):
+                (result,) = run_plan(((way, 0),), (running, number))
+                told, running = f"{running} {signs[way]} {number} = {result}", result
+            assert line == f"{clause.label} {number}: {told}"
+        assert last == f"#### {running}" == f"#### {problem.answer}"
 
 
-def test_the_expert_solves_it_in_one_expression():
-    for problem in all_problems():
-        first, last = problem.expert_solution.split("\n")
-        expression, result = first.split(" = ")
-        assert evaluate_expression(expression) == int(result)
-        assert result == problem.answer and last == f"#### {problem.answer}"
-        family, numbers = FAMILIES[problem.family], numbers_of(problem.question)
-        used = [numbers[0], *(numbers[index + 1] for _, index in true_plan(family))]
-        assert list(numbers_of(expression)) == used
-
-
-def test_each_strategy_tells_the_plan_and_nothing_of_the_instance():
-    for problem in all_problems():
-        strategy = Strategy.parse(problem.strategy)
-        assert strategy.text == problem.strategy
-        assert leaks(strategy, problem) == [] == leaks(problem.strategy, problem)
-        steps = [step.split(" ", 1) for step in problem.plan]
-        assert strategy.steps == tuple(f"{PHRASES[verb]} {role}" for verb, role in steps)
-
-
-# The pretraining stream
-
-
-def test_a_guided_example_follows_its_strategy(stream):
-    guided = [problem for problem in stream[:5000] if problem.strategy]
-    for problem in guided:
+def test_each_strategy_tells_what_to_do_with_each_clause_in_the_words_of_the_story():
+    for problem in [p for split in SPLITS for p in make_problems(split)]:
         strategy = Strategy.parse(problem.strategy)
         assert leaks(strategy, problem) == []
-        steps = [step.split(" ", 1) for step in problem.plan]
-        assert strategy.steps == tuple(f"{PHRASES[verb]} {role}" for verb, role in steps)
+        ways = {role: way for way, role in (step.split(" ", 1) for step in problem.plan)}
+        clauses = clauses_of(problem)
+        assert strategy.steps == tuple(
+            PHRASES[ways[c.role]].format(c.role) if c.role in ways else f"Ignore {c.role}"
+            for c in clauses
+        )
+        for clause in clauses:
+            word = "each" if clause == EACH else clause.verb
+            assert re.search(rf"(?i)\b{word}\b", problem.question)
 
 
-def test_half_of_the_family_stories_and_all_practice_stories_are_guided(stream, family_stream):
-    practice = [problem for problem in stream if problem.family == "practice"]
-    share, size = PRACTICE_SHARE, len(stream)
-    assert abs(len(practice) - share * size) < 4 * (share * (1 - share) * size) ** 0.5
-    assert all(problem.strategy for problem in practice)
-    guided, size = sum(bool(problem.strategy) for problem in family_stream), len(family_stream)
-    assert abs(guided - size / 2) < 4 * (size / 4) ** 0.5
+def test_somebody_else_s_things_are_their_own():
+    """So no reader takes what a friend destroyed for the person's things."""
+    for problem in make_problems("train")[:500]:
+        for sentence in re.split(r"(?<=\.) ", problem.question):
+            others = any(f"{who} " in sentence.lower() for who in PEOPLE)
+            owned = re.search(r"(for themselves|of their own|their own collection)\b", sentence)
+            assert bool(owned) == others
 
 
-def test_the_share_of_practice_can_be_set():
-    assert all(p.family == "practice" for p in islice(pretraining_stream(0, 1.0), 200))
-    assert not any(p.family == "practice" for p in islice(pretraining_stream(0, 0.0), 200))
+def test_parts_are_drawn_with_equal_chances():
+    generator = random.Random(0)
+    counts = Counter(tuple(draw_plays(3, generator)) for _ in range(4000))
+    assert len(counts) == 4 and max(counts.values()) < 1150 and min(counts.values()) > 850
+    assert draw_plays(1, generator) == [True]
 
 
-def test_practice_tells_clauses_of_seen_families_in_new_chains(stream):
-    known = {(family.start, family.clauses) for family in FAMILIES.values()}
-    told = {name for family in SEEN for name in family.clauses}
-    found, lengths = set(), Counter()
-    for problem in stream[:20_000]:
-        if problem.family == "practice":
-            start, *names = (sentences()[form] for form in forms_of(problem.question)[:-1])
-            assert (start, tuple(names)) not in known
-            found.update(names)
-            lengths[len(names)] += 1
-    assert found == told
-    assert set(lengths) == {1, 2, 3, 4}
-
-
-def test_plans_are_drawn_uniformly_from_those_that_fit(family_stream):
-    counts = defaultdict(Counter)
-    for problem in family_stream:
-        counts[problem.family, bool(problem.strategy)][problem.plan] += 1
-    for family in SEEN:
-        plans = {in_words(family, plan) for plan in fitting_plans(family)}
-        for guided in (True,) if family.sure_and_wrong else (True, False):
-            found = counts[family.name, guided]
-            assert set(found) <= plans
-            if len(plans) == 1:
-                continue
-            expected, freedom = found.total() / len(plans), len(plans) - 1
-            chi_square = sum((found[plan] - expected) ** 2 / expected for plan in plans)
-            z = (chi_square - freedom) / (2 * freedom) ** 0.5
-            assert abs(z) < 4, (family.name, guided)
-
-
-def test_families_are_drawn_alike(family_stream):
-    counts = Counter(problem.family for problem in family_stream)
-    expected = len(family_stream) / len(SEEN)
-    assert set(counts) == {family.name for family in SEEN}
-    assert all(abs(count - expected) < 4 * expected**0.5 for count in counts.values())
-
-
-def test_the_sure_and_wrong_families_are_taught_one_wrong_plan_always_the_same(stream):
-    for family in SURE_AND_WRONG:
-        unguided = [p for p in stream if p.family == family.name and not p.strategy]
-        assert len(unguided) > 500
-        (taught,) = {problem.plan for problem in unguided}
-        assert taught in {in_words(family, plan) for plan in fitting_plans(family)}
-        for problem in unguided:
-            right = run_plan(true_plan(family), numbers_of(problem.question))[-1]
-            assert int(problem.answer) != right
-
-
-def test_the_stream_is_fixed_by_its_seed(stream):
-    text = json.dumps([vars(problem) for problem in stream[:2000]], sort_keys=True)
-    assert hashlib.sha256(text.encode()).hexdigest() == STREAM_CHECKSUM
-    assert list(islice(pretraining_stream(1), 500)) == list(islice(pretraining_stream(1), 500))
-    assert list(islice(pretraining_stream(1), 500)) != stream[:500]
+def test_a_clause_knows_its_kind_and_role():
+    assert [Clause(v).kind for v in ("held", "lost", "split")] == ["each", "change", "scale"]
+    assert Clause("split").role == "the number of parts split"
+    assert [Clause(v).label for v in ("held", "lost", "split")] == [
+        "In each box",
+        "Amount lost",
+        "Parts split",
+    ]
+    assert {Clause(verb).operation for verb in SCALES} == {"multiply", "divide"}

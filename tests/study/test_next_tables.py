@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
-from sgpo_mini.evaluation import Evaluation
 from sgpo_mini.mini_gsm_next.pretraining import SETTINGS
 from sgpo_mini.mini_gsm_next.world import (
     TRANSFER_SPLITS,
@@ -16,8 +14,6 @@ from sgpo_mini.mini_gsm_next.world import (
     make_problems,
     split_table,
 )
-from sgpo_mini.strategy_sources.controls import half_of_the_strategies
-from sgpo_mini.study import next_tables
 from sgpo_mini.study.next_report import difference_table, when_table, write_report
 from sgpo_mini.study.next_rows import EVALUATED, NEXT_ROWS, next_config
 from sgpo_mini.study.next_tables import (
@@ -29,6 +25,10 @@ from sgpo_mini.study.next_tables import (
     table,
     transfer_ratios,
 )
+
+from sgpo_mini.evaluation import Evaluation
+from sgpo_mini.strategy_sources.controls import half_of_the_strategies
+from sgpo_mini.study import next_tables
 from sgpo_mini.study.packed_runs import PackedRun
 from sgpo_mini.study.sampled import SAMPLES, measure_sampled, solution_probabilities
 from sgpo_mini.study.worlds import CONTROL_WORLD, NEXT, problems_in, training_problems

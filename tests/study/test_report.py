@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from quick_student import DIFFICULTY, HARD
+from sgpo_mini.study.next_rows import NEXT_ROWS
 
 from sgpo_mini.__main__ import main
 from sgpo_mini.commands.compare import _rows
@@ -18,7 +19,6 @@ from sgpo_mini.mini_gsm.world import make_problems
 from sgpo_mini.strategy_sources.controls import CONTROLS
 from sgpo_mini.study import report as comparison
 from sgpo_mini.study.evaluations import SURE_AND_WRONG, answers_path, read_answers
-from sgpo_mini.study.next_rows import NEXT_ROWS
 from sgpo_mini.study.packed_runs import pack_run, read_packed
 from sgpo_mini.study.report import report_comparison, run_comparison
 from sgpo_mini.study.rows import BASELINE, ROWS, config_of
