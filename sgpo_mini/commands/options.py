@@ -13,8 +13,9 @@ from ..config import Config
 
 PROGRAM = "python -m sgpo_mini"
 SPLITS = (
-    "split of mini-gsm (train, validation, test, reworded, composed, new_pairs, longer, unseen, easy, "
-    "hard, sure_and_wrong) or of gsm8k (train, test, and warmup, rl and validation, which are parts of train); other data has no splits"
+    "split of mini-gsm (train, validation, test, reworded, composed, new_pairs, longer, unseen, "
+    "easy, hard, sure_and_wrong) or of gsm8k (train, test, and warmup, rl and validation, which "
+    "are parts of train); other data has no splits"
 )
 BATCH_SIZE = "completions generated at a time (default: as many as memory allows)"
 TEMPLATE = 'options of the chat template as a JSON object, such as {"enable_thinking": false}'

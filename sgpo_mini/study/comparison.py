@@ -26,11 +26,6 @@ def run_students(out: str | Path, students: Sequence[str], seeds: Sequence[int])
         _run(Path(out) / f"student-{number}", (*COMPARED, *HARD), student, seeds)
 
 
-def run_rows(out: str | Path, student: str, seeds: Sequence[int], rows: Sequence[str]) -> None:
-    """Train student 0 by some rows of `ROWS`, in out/student-0."""
-    _run(Path(out) / "student-0", rows, student, seeds)
-
-
 def run_control(out: str | Path, student: str, seeds: Sequence[int]) -> None:
     """Train the control world's student in out/control, where nothing can transfer."""
     _run(Path(out) / "control", COMPARED, student, seeds, CONTROL)

@@ -1,4 +1,4 @@
-"""Can the exams of the next mini-GSM be passed, and what does a student know before it trains?
+"""Can the exams of mini-GSM be passed, and what does a student know before it trains?
 
     python tests/benchmarks/ceilings.py --student FOLDER [--control] [--out FILE]
 
@@ -15,17 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from sgpo_mini.mini_gsm_next.plans import fitting_plans
-from sgpo_mini.mini_gsm_next.pretraining import MAX_NEW_TOKENS, over_families
-from sgpo_mini.mini_gsm_next.reading import read_plan
-from sgpo_mini.mini_gsm_next.world import (
-    TRANSFER_SPLITS,
-    draw_problems,
-    families_of,
-    make_problems,
-)
 
 from sgpo_mini.evaluation import Evaluation, evaluate
+from sgpo_mini.mini_gsm.plans import fitting_plans
+from sgpo_mini.mini_gsm.pretraining import MAX_NEW_TOKENS, over_families
+from sgpo_mini.mini_gsm.reading import read_plan
+from sgpo_mini.mini_gsm.world import TRANSFER_SPLITS, draw_problems, families_of, make_problems
 from sgpo_mini.student import Student, load_student
 from sgpo_mini.supervised import warm_up
 

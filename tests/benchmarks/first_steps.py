@@ -2,7 +2,7 @@
 
     python tests/benchmarks/first_steps.py [--steps 10] [ROW ...]
 
-trains each row of the committed comparison (default: sgpo and sft+grpo, seed 0, one thread) for
+trains each row of the committed comparison (default: sgpo and grpo, seed 0, one thread) for
 some steps and compares the log with the committed one, field by field. Another processor may round
 differently; on the machine that made the runs every number is equal.
 """
@@ -18,7 +18,7 @@ from sgpo_mini.study.packed_runs import read_packed
 from sgpo_mini.study.rows import ROWS, config_of
 from sgpo_mini.support.files import read_rows
 
-COMMITTED = Path(__file__).parents[2] / "sgpo_mini" / "results" / "comparison"
+COMMITTED = Path(__file__).parents[2] / "sgpo_mini" / "results" / "comparison" / "student-0"
 
 
 def differences(row: str, steps: int) -> list[str]:
@@ -41,7 +41,7 @@ def differences(row: str, steps: int) -> list[str]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("rows", nargs="*", default=["sgpo", "sft+grpo"])
+    parser.add_argument("rows", nargs="*", default=["sgpo", "grpo"])
     parser.add_argument("--steps", type=int, default=10)
     options = parser.parse_args()
     for row in options.rows:

@@ -22,7 +22,6 @@ from sgpo_mini.mini_gsm.world import make_problems
 from sgpo_mini.problems import numeric_reward
 from sgpo_mini.rollout import rewards_of, sample, strategy_kl
 from sgpo_mini.student import load_student
-from sgpo_mini.study.evaluations import SURE_AND_WRONG
 from sgpo_mini.support.intervals import confidence_interval
 
 RESULTS = Path(__file__).parents[2] / "sgpo_mini" / "results" / "kl-by-token.json"
@@ -33,7 +32,7 @@ GROUP, BATCH = 4, 20
 def main() -> None:
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     student = load_student("tiny")
-    problems = [p for p in make_problems("validation") if p.family not in SURE_AND_WRONG]
+    problems = make_problems("validation")
     torch.manual_seed(0)
     shares, largest = [], []
     for start in range(0, len(problems), BATCH):
