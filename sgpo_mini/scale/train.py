@@ -177,10 +177,8 @@ _LAST_WRITTEN = "trainer_state.json"
 def _config(given: dict) -> Config:
     from ..mini_gsm.pretraining import settings_for
 
-    config = Config(
-        **settings_for(given.get("data", "mini-gsm"), "sgpo", split=given.get("split", "train"))
-        | given
-    )
+    data, split = given.get("data", Config.data), given.get("split", Config.split)
+    config = Config(**settings_for(data, "sgpo", split=split) | given)
     config.out = config.out or f"runs/scale-{config.seed}"
     config.check()
     return config

@@ -33,7 +33,7 @@ _PLANS_OF = ("test", "unseen")
 def draw_figures(
     out: Path, runs: dict[str, list[PackedRun]], base: PackedRun
 ) -> list[tuple[str, str]]:
-    """Draw the figures of every group of rows and of the plans, and return (name, caption) pairs."""
+    """Draw the figures of each group of rows and of the plans; returns (name, caption) pairs."""
     figures = out / "figures"
     figures.mkdir(exist_ok=True)
     drawn = []

@@ -172,8 +172,8 @@ def _head(made: dict) -> str:
             "stands beside a difference. Percent; below a value: its difference to GRPO, in points."
         )
     return head + (
-        f"Seeds {', '.join(map(str, seeds))}. Percent; below a value: its difference, in points, to "
-        "GRPO on the same training set with as many steps (of `grpo-equal-time`: to GRPO with "
+        f"Seeds {', '.join(map(str, seeds))}. Percent; below a value: its difference, in points, "
+        "to GRPO on the same training set with as many steps (of `grpo-equal-time`: to GRPO with "
         "fewer), paired by seed, with a 95 % t interval over seeds."
     )
 
