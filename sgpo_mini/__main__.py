@@ -120,7 +120,8 @@ def _parser(word: str) -> argparse.ArgumentParser:
     about = "train a student with one method"
     more = "Where the paper gives a value, it is the default; mini-gsm has its own defaults."
     add_train(add("train", about, more), with_settings=word == "train")
-    add_evaluate(add("evaluate", "measure accuracy, guided and unguided (avg@k, pass@k)"))
+    more = "On mini-gsm without --split: one table of the exams, with what carries over from test."
+    add_evaluate(add("evaluate", "measure accuracy, guided and unguided (avg@k, pass@k)", more))
     add_pretrain(add("pretrain", "pretrain a tiny student, or warm up a model by SFT"))
     about = "make strategies, inspect them, or measure whether they help a student"
     more = (
@@ -131,7 +132,8 @@ def _parser(word: str) -> argparse.ArgumentParser:
     )
     add_strategies(add("strategies", about, more))
     about = "compare GRPO and SGPO over seeds (the default command)"
-    more = "With --methods: any baselines, ablations and controls, each compared to grpo."
+    more = "With --methods: any baselines, ablations and controls, each compared to grpo. With "
+    more += "--export: mini-gsm's problems as files, for other programs."
     add_compare(add("compare", about, more))
     return parser
 

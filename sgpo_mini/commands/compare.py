@@ -1,4 +1,7 @@
-"""`python -m sgpo_mini compare`: GRPO and SGPO side by side, or any rows of the comparison."""
+"""`python -m sgpo_mini compare`: GRPO and SGPO side by side, or any rows of the comparison.
+
+With --export, it writes the problems of mini-GSM as files instead.
+"""
 
 import argparse
 from pathlib import Path
@@ -8,6 +11,8 @@ from .options import PROGRAM, add_option, whole
 
 def compare_command(options: argparse.Namespace) -> None:
     """Compare GRPO and SGPO; with --methods, the rows that it names."""
+    if options.export:
+        return _export(options.export)
     from ..study.main_job import run_and_report
     from ..study.report import report_comparison, run_comparison
 
@@ -31,6 +36,16 @@ def compare_command(options: argparse.Namespace) -> None:
         text = run_and_report(options.out, **settings)
     print(text.split("![")[0].strip())
     print(f"\nreport and figures: {Path(options.out) / 'report.md'}")
+
+
+def _export(folder: str) -> None:
+    """Write the splits of mini-GSM and a dataset card into a new or empty folder."""
+    from ..mini_gsm.export import export
+    from ..mini_gsm.world import SPLITS
+    from ..study.tables import ceilings_of, chance_of
+
+    export(folder, {split: chance_of(split) for split in SPLITS}, ceilings_of("tiny")["greedy"])
+    print(f"{len(SPLITS)} splits of mini-gsm and their card: {Path(folder) / 'README.md'}")
 
 
 def _rows(text: str) -> list[str]:
@@ -71,3 +86,6 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "out", "runs/main", out)
     report = "train nothing: rewrite the report and figures of the finished comparison in FOLDER"
     add_option(parser, "report", "", report)
+    about = "train nothing: write the splits of mini-gsm into FOLDER, new or empty, as JSONL files "
+    about += "with a dataset card that datasets.load_dataset reads"
+    add_option(parser, "export", "", about)

@@ -1,7 +1,11 @@
-"""`python -m sgpo_mini evaluate`: a student's accuracy, guided and unguided."""
+"""`python -m sgpo_mini evaluate`: a student's accuracy, guided and unguided.
+
+On mini-gsm it prints one table of all exams (`study/benchmark_table.py`) unless a split is named.
+"""
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from .options import (
@@ -21,18 +25,57 @@ from .options import (
     whole,
 )
 
+PASSED_ON = ("samples", "temperature", "top_p", "batch_size", "seed")  # options of `evaluate`
 FEWEST_IN_FAMILY = 5  # problems on average, so that a line for each family says something
 
 
 def evaluate_command(options: argparse.Namespace) -> None:
-    """Measure accuracy with one kind of prompt or both, and save every completion."""
-    from ..benchmarks import BENCHMARKS
+    """Measure accuracy with one kind of prompt or both, and save every completion.
+
+    On mini-gsm without --split, every exam is measured and one table printed.
+    """
     from ..evaluation import evaluate
-    from ..problems import numeric_reward
-    from ..strategies import having_strategies, require_strategies
     from ..support.checks import refuse_beyond_window, refuse_unknown_words, try_reward
     from ..support.diagnostics import Diagnostics
-    from ..support.latex import latex_reward
+
+    _refuse(options)
+    set_threads(options.threads)
+    asked = _problems(options)
+    problems = [problem for some in asked.values() for problem in some]
+    prompts, reward = _prompts(options.prompt, problems), _reward(options)
+    student = student_of(options.student, chat_template_kwargs=options.chat_template_kwargs)
+    texts = (f"{p.question}\n{p.strategy if True in prompts else ''}" for p in problems)
+    refuse_unknown_words(student, texts)
+    longest = longest_completion(options.max_new_tokens, options.data)
+    for guided in prompts:  # check both before either is evaluated
+        refuse_beyond_window(student, problems, guided=guided, max_new_tokens=longest)
+    try_reward(reward, problems)
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    settings = {name: getattr(options, name) for name in PASSED_ON}
+    settings |= {"max_new_tokens": longest, "reward": reward, "within": Diagnostics()}
+    is_table, evaluations = len(asked) > 1, {}
+    for split, of_split in asked.items():
+        if is_table:
+            print(f"{split}: {len(of_split)} problems", file=sys.stderr)
+        for guided in prompts:
+            name = "guided" if guided else "unguided"
+            evaluation = evaluate(student, of_split, guided=guided, progress=name, **settings)
+            evaluations[split, guided] = evaluation
+            evaluation.save(out / f"{f'{split}-' if is_table else ''}{name}.jsonl")
+            if not is_table:
+                _print_accuracy(name, evaluation, _how(options))
+                told = f"{evaluation.cut_off:.1%} of the completions were cut off at {longest}"
+                print(f"{name}: {told} tokens and count as wrong")
+                print(f"{name}: completions saved to {out / name}.jsonl")
+    if is_table:
+        _print_table(evaluations, _how(options), longest)
+        print(f"completions saved to {out}, a file for each split and prompt")
+
+
+def _refuse(options: argparse.Namespace) -> None:
+    """Raise ValueError if options don't fit together."""
+    from ..benchmarks import BENCHMARKS
 
     if options.samples > 1 and options.temperature == 0:
         raise ValueError("several samples per problem need a temperature above 0 (--temperature 1)")
@@ -42,57 +85,67 @@ def evaluate_command(options: argparse.Namespace) -> None:
         raise ValueError(f"{options.data} has no splits: leave --split out")
     if options.latex and not is_file(options.data):
         raise ValueError(f"--latex is only for a FILE, not for {options.data}: leave it out")
-    set_threads(options.threads)
-    split = options.split or "test"
-    problems = problems_of(options.data, split, options.strategies, vars(options), options.latex)
-    if options.only_with_strategies:
-        problems = having_strategies(problems)
-    reward = latex_reward if options.latex else numeric_reward
-    reward = BENCHMARKS[options.data].reward if options.data in BENCHMARKS else reward
-    problems = problems[: options.limit or None]
+
+
+def _problems(options: argparse.Namespace) -> dict[str, list]:
+    """The problems to ask by split: every exam of mini-gsm, if no split is named."""
+    from ..mini_gsm.world import DATA
+    from ..strategies import having_strategies
+    from ..study.benchmark_table import EXAMS
+
+    splits = EXAMS if options.data == DATA and not options.split else [options.split or "test"]
+    asked = {}
+    for split in splits:
+        told = vars(options)
+        problems = problems_of(options.data, split, options.strategies, told, options.latex)
+        if options.only_with_strategies:
+            problems = having_strategies(problems)
+        asked[split] = problems[: options.limit or None]
+    return asked
+
+
+def _prompts(asked: str, problems: list) -> tuple[bool, ...]:
+    """Whether to ask unguided (False) and guided (True), in order.
+
+    "both" is unguided alone if a problem has no strategy; "guided" then raises ValueError.
+    """
+    from ..strategies import require_strategies
+
     without = sum(not problem.strategy.strip() for problem in problems)
-    prompts = {"both": (False, True), "guided": (True,), "unguided": (False,)}[options.prompt]
-    if options.prompt == "guided":
+    if asked == "guided":
         require_strategies(problems)
-    if options.prompt == "both" and without:
-        prompts = (False,)
-        if without < len(problems):
-            told = (
-                f"{without} of {len(problems)} problems have no strategy: evaluating unguided only"
-            )
-            print(told, file=sys.stderr)
-    student = student_of(options.student, chat_template_kwargs=options.chat_template_kwargs)
-    texts = (f"{p.question}\n{p.strategy if True in prompts else ''}" for p in problems)
-    refuse_unknown_words(student, texts)
-    longest = longest_completion(options.max_new_tokens, options.data)
-    for guided in prompts:  # check both before either is evaluated
-        refuse_beyond_window(student, problems, guided=guided, max_new_tokens=longest)
-    try_reward(reward, problems)
-    diagnostics = Diagnostics()
-    out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
-    for guided in prompts:
-        name = "guided" if guided else "unguided"
-        evaluation = evaluate(
-            student,
-            problems,
-            guided=guided,
-            samples=options.samples,
-            temperature=options.temperature,
-            top_p=options.top_p,
-            max_new_tokens=longest,
-            reward=reward,
-            batch_size=options.batch_size,
-            seed=options.seed,
-            progress=name,
-            within=diagnostics,
-        )
-        evaluation.save(out / f"{name}.jsonl")
-        how = f"avg@{options.samples}" if options.temperature else "greedy"
-        _print_accuracy(name, evaluation, how)
-        told = f"{evaluation.cut_off:.1%} of the completions were cut off at {longest} tokens"
-        print(f"{name}: {told} and count as wrong")
-        print(f"{name}: completions saved to {out / name}.jsonl")
+    if asked != "both" or not without:
+        return {"both": (False, True), "guided": (True,), "unguided": (False,)}[asked]
+    if without < len(problems):
+        told = f"{without} of {len(problems)} problems have no strategy: evaluating unguided only"
+        print(told, file=sys.stderr)
+    return (False,)
+
+
+def _how(options: argparse.Namespace) -> str:
+    return f"avg@{options.samples}" if options.temperature else "greedy"
+
+
+def _reward(options: argparse.Namespace) -> Callable:
+    """What says whether a completion is right."""
+    from ..benchmarks import BENCHMARKS
+    from ..problems import numeric_reward
+    from ..support.latex import latex_reward
+
+    if options.data in BENCHMARKS:
+        return BENCHMARKS[options.data].reward
+    return latex_reward if options.latex else numeric_reward
+
+
+def _print_table(evaluations: dict, how: str, longest: int) -> None:
+    """Print the accuracy on each exam, and how many completions were cut off."""
+    from ..study.benchmark_table import benchmark_table
+    from ..study.evaluations import mean
+
+    print(f"accuracy in percent, {how}, with 95 % intervals over families\n")
+    print(benchmark_table(evaluations))
+    cut_off = mean([evaluation.cut_off for evaluation in evaluations.values()])
+    print(f"\n{cut_off:.1%} of the completions were cut off at {longest} tokens and count as wrong")
 
 
 def _print_accuracy(name: str, evaluation, how: str) -> None:
@@ -132,7 +185,9 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         add_option(parser, name, "", about[name])
     latex = "read the answers of the FILE as LaTeX (needs the extra math)"
     parser.add_argument("--latex", action="store_true", default=None, help=latex)
-    add_option(parser, "split", None, f"{SPLITS} (default test)")
+    default = "(default: on mini-gsm one table of test, reworded, composed, new_pairs, longer and "
+    default += "unseen; elsewhere test)"
+    add_option(parser, "split", None, f"{SPLITS} {default}")
     add_option(parser, "calculations", 0, about["calculations"], whole(0))
     add_option(parser, "strategies", "", about["strategies"])
     without = "leave out problems without a strategy"
@@ -150,10 +205,11 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     top_p = "nucleus sampling: sample from the most likely tokens with this total probability"
     add_option(parser, "top_p", 1.0, top_p, number(above=0))
     longest = SETTINGS["one step"]["max_new_tokens"]
-    longest += " (default 256; on mini-gsm 64, as in training)"
+    longest += " (default 256; on mini-gsm 64, as in training: too short for a large model)"
     add_option(parser, "max_new_tokens", None, longest, whole(1))
     add_option(parser, "batch_size", None, BATCH_SIZE, whole(1))
-    add_option(parser, "limit", 0, "evaluate only the first N problems; 0: all", whole(0))
+    limit = "evaluate only the first N problems (of each split in the table); 0: all"
+    add_option(parser, "limit", 0, limit, whole(0))
     add_option(parser, "seed", 0, "random seed of sampling", whole())
     add_option(parser, "threads", 0, SETTINGS["the run"]["threads"], whole(0))
     out = "folder for the completions and whether each is correct; overwrites earlier ones"

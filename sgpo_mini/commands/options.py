@@ -109,6 +109,7 @@ METAVARS = {
     "out": "FOLDER",
     "seeds": "N|N-N",
     "report": "FOLDER",
+    "export": "FOLDER",
     "inspect": "FILE",
     "measure": "STUDENT",
     "teacher": "URL|NAME",
