@@ -48,7 +48,7 @@ def pretrain_command(options: argparse.Namespace) -> None:
         use = "pretraining a new student" if new else "SFT (its length is set by --epochs)"
         raise ValueError(f"{use} has no {flags}: see {PROGRAM} pretrain --help")
     options.out = options.out or f"runs/{'student' if new else 'warm-up'}-{options.seed}"
-    set_threads(options.threads)
+    set_threads(options.threads, options.out if options.resume else "")
     (_make_tiny if new else _warm_up)(options)
     print(f"student: {Path(options.out) / 'student'}")
 

@@ -5,7 +5,7 @@ from dataclasses import Field, fields
 from pathlib import Path
 
 from ..config import METHODS, Config
-from .options import add_settings, problems_of, show, student_of, training_problems
+from .options import add_settings, problems_of, set_threads, show, student_of, training_problems
 
 
 def train_command(options: argparse.Namespace) -> None:
@@ -39,6 +39,7 @@ def train_command(options: argparse.Namespace) -> None:
     validation = problems_in(data, "validation") if data == "mini-gsm" else None
     if config.evaluate_every and data == "gsm8k":
         validation = problems_of(data, "validation", "", vars(config))
+    set_threads(config.threads, config.out if config.resume else "")
     names = ("lora_rank", "gradient_checkpointing", "chat_template_kwargs")
     student = student_of(config.student, **{name: getattr(config, name) for name in names})
     train(student, problems, config, validation=validation)

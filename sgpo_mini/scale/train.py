@@ -66,7 +66,8 @@ def train(config: Config, micro_batch: int, trl_settings: dict) -> None:
     from . import SGPOConfig, SGPOTrainer, to_dataset
 
     quiet_loading()
-    set_threads(config.threads)
+    if config.threads:  # else as many as the launcher gives each process
+        set_threads(config.threads)
     problems = training_problems(config.data, config.split, config.strategies, vars(config))
     if config.only_with_strategies:
         problems = having_strategies(problems)
