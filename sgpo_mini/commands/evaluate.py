@@ -65,8 +65,7 @@ def evaluate_command(options: argparse.Namespace) -> None:
             evaluation.save(out / f"{f'{split}-' if is_table else ''}{name}.jsonl")
             if not is_table:
                 _print_accuracy(name, evaluation, _how(options))
-                told = f"{evaluation.cut_off:.1%} of the completions were cut off at {longest}"
-                print(f"{name}: {told} tokens and count as wrong")
+                _print_cut_off(name, [evaluation], longest)
                 print(f"{name}: completions saved to {out / name}.jsonl")
     if is_table:
         _print_table(evaluations, _how(options), longest)
@@ -140,12 +139,20 @@ def _reward(options: argparse.Namespace) -> Callable:
 def _print_table(evaluations: dict, how: str, longest: int) -> None:
     """Print the accuracy on each exam, and how many completions were cut off."""
     from ..study.benchmark_table import benchmark_table
-    from ..study.evaluations import mean
 
     print(f"accuracy in percent, {how}, with 95 % intervals over families\n")
-    print(benchmark_table(evaluations))
-    cut_off = mean([evaluation.cut_off for evaluation in evaluations.values()])
-    print(f"\n{cut_off:.1%} of the completions were cut off at {longest} tokens and count as wrong")
+    print(f"{benchmark_table(evaluations)}\n")
+    for guided, name in ((False, "unguided"), (True, "guided")):
+        if made := [evaluations[key] for key in evaluations if key[1] == guided]:
+            _print_cut_off(name, made, longest)
+
+
+def _print_cut_off(name: str, evaluations: list, longest: int) -> None:
+    from ..study.evaluations import mean
+
+    share = mean([cut for made in evaluations for row in made.truncated for cut in row])
+    told = f"{share:.1%} of the completions were cut off at {longest} tokens and count as wrong"
+    print(f"{name}: {told}")
 
 
 def _print_accuracy(name: str, evaluation, how: str) -> None:
