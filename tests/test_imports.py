@@ -10,10 +10,9 @@ GROUND = "support"  # part of the core: the files at the top stand on it
 # What a wing may import beside the core and itself.
 BELOW = {
     "mini_gsm": set(),
-    "mini_gsm_next": {"mini_gsm"},  # until it replaces it
     "strategy_sources": set(),
     "plots": set(),
-    "study": {"mini_gsm", "mini_gsm_next", "strategy_sources", "plots"},
+    "study": {"mini_gsm", "strategy_sources", "plots"},
     "exercises": {"mini_gsm", "strategy_sources", "plots", "study"},
     "commands": {"mini_gsm", "strategy_sources", "plots", "study"},
     "scale": {"commands", "mini_gsm"},  # its script reads the same options and data

@@ -1,13 +1,14 @@
-"""What the next tiny student starts from, and how it is measured."""
+"""What the tiny student starts from, and how it is measured."""
 
 import json
 import math
 
 import pytest
 import torch
-from sgpo_mini.mini_gsm_next import pretraining
-from sgpo_mini.mini_gsm_next.plans import LARGEST
-from sgpo_mini.mini_gsm_next.pretraining import (
+
+from sgpo_mini.mini_gsm import pretraining
+from sgpo_mini.mini_gsm.plans import LARGEST
+from sgpo_mini.mini_gsm.pretraining import (
     MAX_NEW_TOKENS,
     give_numbers_waves,
     let_heads_look_back,
@@ -16,9 +17,8 @@ from sgpo_mini.mini_gsm_next.pretraining import (
     save_tiny_student,
     vocabulary_texts,
 )
-from sgpo_mini.mini_gsm_next.stream import pretraining_stream
-from sgpo_mini.mini_gsm_next.world import SPLITS, draw_problems, make_problems
-
+from sgpo_mini.mini_gsm.stream import pretraining_stream
+from sgpo_mini.mini_gsm.world import SPLITS, draw_problems, make_problems
 from sgpo_mini.student import load_student, new_student
 
 torch.set_num_threads(1)
@@ -93,9 +93,10 @@ def test_each_split_is_measured_and_stands_in_the_model_card(student, monkeypatc
     few = {split: draw_problems(split, seed=1)[:40:10] for split in SPLITS}
     monkeypatch.setattr(pretraining, "draw_problems", lambda split, seed, control: few[split])
     monkeypatch.setattr(pretraining, "SAMPLES", 2)
-    measured = save_tiny_student(student, tmp_path, seed=0)
+    measured = save_tiny_student(student, tmp_path, "the command")
     assert set(measured) == set(SPLITS) - {"train"}
     card = (tmp_path / "README.md").read_text("utf-8")
+    assert "Pretrained from scratch by `the command`" in card
     for split, row in measured.items():
         assert set(row) == {"guided", "unguided"}
         for mean, low, high in row.values():

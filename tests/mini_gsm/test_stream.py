@@ -1,4 +1,4 @@
-"""The pretraining stream of the next world: what it teaches and what it leaves open."""
+"""The pretraining stream: what it teaches and what it leaves open."""
 
 import hashlib
 import json
@@ -8,13 +8,14 @@ from collections import Counter, defaultdict
 from itertools import islice
 
 import pytest
-from sgpo_mini.mini_gsm_next.chains import (
+
+from sgpo_mini.mini_gsm.chains import (
     draw_ways,
     known_ways,
     true_plan,
     true_ways,
 )
-from sgpo_mini.mini_gsm_next.grammar import (
+from sgpo_mini.mini_gsm.grammar import (
     CHANGES,
     EACH,
     KNOWN_VERBS,
@@ -25,11 +26,11 @@ from sgpo_mini.mini_gsm_next.grammar import (
     THINGS,
     Clause,
 )
-from sgpo_mini.mini_gsm_next.plans import fitting_plans
-from sgpo_mini.mini_gsm_next.pretraining import BATCH_SIZE, GROWING, STEPS
-from sgpo_mini.mini_gsm_next.reading import read_quantities
-from sgpo_mini.mini_gsm_next.stream import pretraining_stream
-from sgpo_mini.mini_gsm_next.world import SPLITS, families_of, make_problems, plan_names
+from sgpo_mini.mini_gsm.plans import fitting_plans
+from sgpo_mini.mini_gsm.pretraining import BATCH_SIZE, GROWING, STEPS
+from sgpo_mini.mini_gsm.reading import read_quantities
+from sgpo_mini.mini_gsm.stream import pretraining_stream
+from sgpo_mini.mini_gsm.world import SPLITS, families_of, make_problems, plan_names
 
 STREAM_CHECKSUM = "e5b290855bec88554ba32a8a71b6105aafbc4b285575b27ebf582586f85fc045"
 

@@ -1,4 +1,4 @@
-"""The next mini-GSM: what is held out where, what is shared, and numbers that betray nothing."""
+"""The world: what is held out where, what is shared, and numbers that betray nothing."""
 
 import random
 import re
@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 from itertools import islice, pairwise, product
 
 import pytest
-from sgpo_mini.mini_gsm_next.chains import (
+
+from sgpo_mini.mini_gsm.chains import (
     EASY_CHAINS,
     HARD_CHAINS,
     TRAINING_CHAINS,
@@ -16,7 +17,7 @@ from sgpo_mini.mini_gsm_next.chains import (
     told_clauses,
     true_plan,
 )
-from sgpo_mini.mini_gsm_next.grammar import (
+from sgpo_mini.mini_gsm.grammar import (
     CHANGES,
     EACH,
     KNOWN_VERBS,
@@ -27,10 +28,10 @@ from sgpo_mini.mini_gsm_next.grammar import (
     SCALES,
     Clause,
 )
-from sgpo_mini.mini_gsm_next.plans import LARGEST, fitting_plans
-from sgpo_mini.mini_gsm_next.reading import read_plan, read_quantities
-from sgpo_mini.mini_gsm_next.stream import pretraining_stream
-from sgpo_mini.mini_gsm_next.world import (
+from sgpo_mini.mini_gsm.plans import LARGEST, fitting_plans
+from sgpo_mini.mini_gsm.reading import read_plan, read_quantities
+from sgpo_mini.mini_gsm.stream import pretraining_stream
+from sgpo_mini.mini_gsm.world import (
     PHRASES,
     SPLITS,
     TRANSFER_SPLITS,
@@ -41,7 +42,6 @@ from sgpo_mini.mini_gsm_next.world import (
     plan_names,
     split_table,
 )
-
 from sgpo_mini.strategies import Strategy, leaks
 
 # Others compare with runs on exactly these problems: changing one letter makes a new world.
