@@ -4,7 +4,6 @@ One layer, and completions of three tokens ("#### 12"), of which about one in th
 by the tests of what is run on mini-GSM, and by the processes that they start.
 """
 
-import json
 import random
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,16 +13,10 @@ from pathlib import Path
 import torch
 
 from sgpo_mini.mini_gsm.pretraining import vocabulary_texts
-from sgpo_mini.mini_gsm.world import FAMILIES, pretraining_stream
+from sgpo_mini.mini_gsm.stream import pretraining_stream
 from sgpo_mini.problems import Problem
 from sgpo_mini.student import Student, new_student, save_student
 from sgpo_mini.supervised import pretrain
-
-# How often a base student could solve each seen family: three are hard, one of them at the limit.
-DIFFICULTY = {name: 0.5 for name, family in FAMILIES.items() if family.kind == "seen"}
-DIFFICULTY |= {"find": 0.0, "lose": 0.05, "share": 0.1, "pack": 0.11}
-DIFFICULTY |= {"sure_uncle": 0.0, "sure_rooms_gift": 0.0}
-HARD = {"find", "lose", "share"}
 
 
 @cache
@@ -41,9 +34,5 @@ def _guesses() -> Iterator[Problem]:
 
 
 def save_quick_student(folder: Path) -> Path:
-    """As `pretrain` would leave it, with a made-up difficulty of the families."""
     save_student(quick_student(), folder)
-    (folder / "measured.json").write_text(
-        json.dumps({"unguided_by_family": DIFFICULTY}), encoding="utf-8"
-    )
     return folder

@@ -42,9 +42,8 @@ def test_where_the_system_does_not_tell_torch_chooses(machine, monkeypatch, tmp_
 
 def test_the_cores_of_this_machine_can_be_read_or_are_left_to_torch(monkeypatch, tmp_path):
     stat = tmp_path / "stat"
-    stat.write_text(
-        "cpu  9 9 9 9 9 9 9 9\ncpu0 1 0 1 70 30 0 0 0 5 5\ncpu9 1 1 1 1 1 1 1 1\nintr 1\n"
-    )
+    lines = "cpu  9 9 9 9 9 9 9 9", "cpu0 1 0 1 70 30 0 0 0 5 5", "cpu9 1 1 1 1 1 1 1 1", "intr 1"
+    stat.write_text("\n".join(lines), encoding="utf-8")
     monkeypatch.setattr(cores, "_STAT", stat)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
     assert cores._times() == {0: (100, 102)}
@@ -69,7 +68,7 @@ def test_a_command_says_that_it_leaves_busy_cores_alone(machine, monkeypatch, ca
 def test_a_resumed_run_keeps_its_number_of_threads(machine, monkeypatch, tmp_path):
     chosen = []
     monkeypatch.setattr(torch, "set_num_threads", chosen.append)
-    (tmp_path / "config.json").write_text(json.dumps({"threads": 3}))
+    (tmp_path / "config.json").write_text(json.dumps({"threads": 3}), encoding="utf-8")
     machine(4)
     set_threads(0, resumed=str(tmp_path))
     assert chosen == [3]

@@ -15,7 +15,7 @@ from sgpo_mini.student import Student, compute_dtype, load_student, new_student,
 from sgpo_mini.support.checks import refuse_unknown_words
 
 ENGLISH = "Weng earns $12 an hour for babysitting. Yesterday, she just did 50 minutes of it."
-PROBLEMS = [make_problems(split)[place] for split in SPLITS for place in (0, 77)]
+PROBLEMS = [make_problems(split)[place] for split in SPLITS for place in (0, 33)]
 TEXTS = [text for p in PROBLEMS for text in (p.question, p.strategy, p.solution)]
 VOCABULARY = [
     *TEXTS,

@@ -1,4 +1,4 @@
-"""rows.py and comparison.py: what each row changes; the report, of runs that are made up here."""
+"""rows.py and report.py: what each row changes; the report, of runs that are made up here."""
 
 import gzip
 import json
@@ -9,20 +9,25 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from quick_student import DIFFICULTY, HARD
-from sgpo_mini.study.next_rows import NEXT_ROWS
 
 from sgpo_mini.__main__ import main
 from sgpo_mini.commands.compare import _rows
 from sgpo_mini.mini_gsm.pretraining import SETTINGS
+from sgpo_mini.mini_gsm.strategy_use import KINDS
 from sgpo_mini.mini_gsm.world import make_problems
 from sgpo_mini.strategy_sources.controls import CONTROLS
 from sgpo_mini.study import report as comparison
-from sgpo_mini.study.evaluations import SURE_AND_WRONG, answers_path, read_answers
+from sgpo_mini.study.evaluations import answers_path, read_answers
 from sgpo_mini.study.packed_runs import pack_run, read_packed
-from sgpo_mini.study.report import report_comparison, run_comparison
-from sgpo_mini.study.rows import BASELINE, ROWS, config_of
-from sgpo_mini.study.runs import EVALUATED
+from sgpo_mini.study.report import (
+    SPLITS_SHOWN,
+    gaps,
+    report_comparison,
+    rival_of,
+    run_comparison,
+)
+from sgpo_mini.study.rows import BASELINE, EVALUATED, ROWS, config_of
+from sgpo_mini.study.sampled import SAMPLES
 from sgpo_mini.support.files import read_rows
 from sgpo_mini.support.intervals import confidence_interval
 
@@ -39,11 +44,14 @@ ABLATIONS = {
     "contentless": {},
     "wrong-25": {},
     "wrong-50": {},
+    "half": {"grpo_without_strategy": True},
+    "long-sgpo": {"steps": 90},
+    "easy-sgpo": {"split": "easy"},
 }
 
 
 def test_the_rows_name_every_control_once():
-    told = [row.control for row in (*ROWS.values(), NEXT_ROWS["half"]) if row.control]
+    told = [row.control for row in ROWS.values() if row.control]
     assert sorted(told) == sorted(CONTROLS)
 
 
@@ -77,7 +85,7 @@ def test_a_row_has_its_methods_settings_and_the_steps_that_were_asked_for():
     assert config_of(BASELINE).learning_rate == SETTINGS["grpo"]["learning_rate"]
     assert config_of("sgpo", steps=7).steps == 7 and config_of("sgpo", "folder").student == "folder"
     assert config_of("sft").early_stop and config_of("sft").evaluate_every
-    with pytest.raises(ValueError, match="some of sft\\+grpo, sft, .*, not 'gpro'"):
+    with pytest.raises(ValueError, match="some of grpo, sft, .*, not 'gpro'"):
         config_of("gpro")
 
 
@@ -102,6 +110,12 @@ def make_up(folder: Path, right, steps: int = 20, **logged) -> None:
                 row["completion"] = problem.solution if row["correct"] else "#### 1"
                 rows.append(json.dumps(row) + "\n")
             path.write_text("".join(rows), encoding="utf-8")
+        sampled = {
+            "right": [SAMPLES * bool(right(n)) for n, _ in enumerate(make_problems(split))],
+            "true plan": [0.5 for _ in make_problems(split)],
+        }
+        path = folder / "answers" / f"{split}.json"
+        path.write_text(json.dumps(sampled), encoding="utf-8")
     if logged:
         log = [{"step": step, **logged} for step in range(1, steps + 1)]
         times = [{"step": r["step"], "seconds": 0.5, "sampled_tokens": 100} for r in log]
@@ -109,11 +123,11 @@ def make_up(folder: Path, right, steps: int = 20, **logged) -> None:
             (folder / f"{name}.jsonl").write_text(
                 "".join(json.dumps(row) + "\n" for row in made), encoding="utf-8"
             )
-    asked = {"config": {"early_stop": 0}, "splits": EVALUATED, "weights": None}
+    asked = {"config": {"early_stop": 0, "data": "mini-gsm"}, "splits": EVALUATED, "weights": None}
     (folder / "evaluated.json").write_text(json.dumps({"asked": asked}), encoding="utf-8")
 
 
-NAMES = ["sft+grpo", "sft", "sgpo", "shuffled"]
+NAMES = ["grpo", "sft", "sgpo", "shuffled"]
 RUNS = [f"{name}-{seed}" for name in NAMES for seed in (0, 1)]
 
 
@@ -121,7 +135,7 @@ def make_up_all(folder: Path) -> None:
     make_up(folder / "base", lambda n: n % 4 == 0)
     for seed in (0, 1):
         runs = {name: folder / f"{name}-{seed}" for name in NAMES}
-        make_up(runs["sft+grpo"], lambda n: n % 2 == 0, entropy=0.5, alpha=0.0)
+        make_up(runs["grpo"], lambda n: n % 2 == 0, entropy=0.5, alpha=0.0)
         nothing = {"entropy": None, "alpha": 0.0, "given_tokens": 70}
         make_up(runs["sft"], lambda n, seed=seed: n % (3 + seed) == 0, **nothing)
         make_up(runs["sgpo"], lambda n, seed=seed: n % 5 > seed, entropy=0.4, alpha=0.3)
@@ -129,16 +143,7 @@ def make_up_all(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def student(tmp_path_factory) -> str:
-    folder = tmp_path_factory.mktemp("student")
-    (folder / "measured.json").write_text(
-        json.dumps({"unguided_by_family": DIFFICULTY}), encoding="utf-8"
-    )
-    return str(folder)
-
-
-@pytest.fixture(scope="module")
-def reported(tmp_path_factory, student) -> tuple[Path, str]:
+def reported(tmp_path_factory) -> tuple[Path, str]:
     out = tmp_path_factory.mktemp("comparison")
 
     def made_up(configs, seeds, folder, splits, controls, when_done):
@@ -150,7 +155,7 @@ def reported(tmp_path_factory, student) -> tuple[Path, str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(comparison, "compare", made_up)
         methods = ["sft", "sgpo", "shuffled"]
-        text = run_comparison(out, methods, seeds=(0, 1), student=student, command="COMMAND")
+        text = run_comparison(out, methods, seeds=(0, 1), command="COMMAND")
     return out, text
 
 
@@ -161,70 +166,62 @@ def tables_of(text: str) -> list[list[list[str]]]:
     return [[[c.strip() for c in row] for row in [table[0], *table[2:]]] for table in cells]
 
 
-def test_the_report_has_one_table_with_a_line_a_row_and_prompt(reported):
+def found_in(out: Path) -> dict:
+    return json.loads((out / "comparison.json").read_text(encoding="utf-8"))
+
+
+def test_a_row_is_compared_with_grpo_on_the_same_problems():
+    assert {name: rival_of(name) for name in ("sgpo", "grpo-equal-time", "hard-sgpo")} == {
+        "sgpo": "grpo",
+        "grpo-equal-time": "grpo",
+        "hard-sgpo": "hard-grpo",
+    }
+    for name in ROWS:
+        assert config_of(name).split == config_of(rival_of(name)).split
+        assert config_of(rival_of(name)).method == "grpo" and rival_of(rival_of(name)) in ROWS
+
+
+def test_the_report_has_a_line_a_row_with_chance_base_and_ceiling(reported):
     out, text = reported
     assert (out / "report.md").read_text(encoding="utf-8") == text and "`COMMAND`" in text
     titles, *lines = tables_of(text)[0]
-    for split in EVALUATED:
-        assert any(title.startswith(f"{split} (") for title in titles)
-    assert titles[-4:] == ["what it is", "sampled tokens", "given tokens", "seconds"]
-    assert [line[0] for line in lines] == [n for n in ("base", *NAMES) for _ in range(2)]
-    assert lines[4][-3:] == ["2,000", "1,400", "10"] and lines[4][2].count("<br>") == 1
-    assert "<br>" not in " ".join(lines[2]) and ", ".join(sorted(HARD)) in text
-    assert lines[2][2] == "50.0 (all equal)" and "every seed gave the same number" in text
+    assert titles == ["row", "what it is", *(f"`{split}`" for split in SPLITS_SHOWN)]
+    assert [line[0] for line in lines] == ["chance", "base", *NAMES, "ceiling"]
+    assert lines[0][2] == "3.8" and lines[1][2] == "25.0" and lines[2][2] == "50.0"
+    assert "<br>" not in " ".join(lines[2]) and lines[5][2] == "50.0<br>+0.0 (+0.0 to +0.0)"
+    titles, *lines = tables_of(text)[1]
+    assert titles[-3:] == ["sampled tokens", "given tokens", "seconds"]
+    assert [line[0] for line in lines] == ["base", *NAMES]
+    assert lines[2][-3:] == ["2,000", "1,400", "10"] and lines[1][1:3] == ["50.0", "50.0"]
+
+
+def test_differences_are_paired_by_seed_to_the_rival(reported):
+    out, text = reported
+    found = found_in(out)
+    for split in SPLITS_SHOWN:
+        numbers = range(len(make_problems(split)))
+        expected = [
+            statistics.mean((n % 5 > seed) - (n % 2 == 0) for n in numbers) for seed in (0, 1)
+        ]
+        assert gaps(found, "sgpo", split) == pytest.approx(expected)
+        low, high = confidence_interval(expected, over="seeds")
+        mean = statistics.mean(expected)
+        told = f"<br>{100 * mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+        cell = tables_of(text)[0][5][2 + SPLITS_SHOWN.index(split)]
+        assert cell.endswith(told)
 
 
 def test_the_report_says_how_many_differences_leave_out_zero_by_chance(reported):
-    out, text = reported
-    rows = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
-    rows += json.loads((out / "strategy-use.json").read_text(encoding="utf-8"))
-    gaps = [gap for row in rows for gap in row["differences"].values()]
-    clear = [gap for gap in gaps if gap[1][0] > 0 or gap[1][1] < 0]
-    clear = [gap for gap in clear if gap[1][0] != gap[1][1]]
-    assert f"show {len(gaps)} differences" in text
-    assert f"about {len(gaps) / 20:.0f} of their" in text and f"chance; {len(clear)} do." in text
+    _, text = reported
+    assert f"shows {3 * len(SPLITS_SHOWN)} differences" in text
+    assert re.search(r"about 1 of their 95 % intervals would exclude 0 by chance; \d+ do\.", text)
 
 
-def test_the_use_of_strategies_covers_every_split_with_intervals_and_differences(reported):
-    out, text = reported
-    rows = json.loads((out / "strategy-use.json").read_text(encoding="utf-8"))
-    assert [row["label"] for row in rows] == list(EVALUATED)
-    plans, calculation, others = tables_of(text)[1:4]
-    assert [line[0] for line in plans[1:]] == ["base", *NAMES] == [row[0] for row in others[1:]]
-    for row in rows:
-        fair = [n for n, p in enumerate(make_problems(row["label"]))
-                if p.family not in SURE_AND_WRONG]  # fmt: skip
-        follows = [statistics.mean(n % 5 > seed for n in fair) for seed in (0, 1)]
-        baseline = statistics.mean(n % 2 == 0 for n in fair)
-        assert row["problems"] == len(fair) and row["per_seed"]["sgpo"] == pytest.approx(follows)
-        mean, (low, high) = row["sgpo"]
-        assert mean == pytest.approx(statistics.mean(follows)) and 0 <= low < mean < high <= 1
-        expected = confidence_interval([value - baseline for value in follows], over="seeds")
-        assert row["differences"]["sgpo"][0] == pytest.approx(mean - baseline)
-        assert row["differences"]["sgpo"][1] == pytest.approx(expected)
-        assert row["calculation"]["sgpo"] == [1.0, [1.0, 1.0]]
-        assert row["others"]["sgpo"]["no chain of equations"] == pytest.approx(1 - mean)
-        assert set(row["others"]["sgpo"]) == {
-            "same operations, other quantities",
-            "other operations",
-            "a quantity twice or not in the story",
-            "no chain of equations",
-        }
-        told = f"{100 * mean:.1f} ({100 * low:.1f} to {100 * high:.1f})<br>"
-        assert plans[4][2 + rows.index(row)].startswith(told)
-        assert calculation[4][2 + rows.index(row)] == "100.0 (all equal)"
-        assert others[4][1 + rows.index(row)] == f"0.0 / 0.0 / 0.0 / {100 * (1 - mean):.1f}"
-
-
-def test_differences_are_paired_to_the_baseline(reported):
-    out, _ = reported
-    rows = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
-    for row in rows:
-        assert set(row["differences"]) == {"sft", "sgpo", "shuffled"}
-        assert row["differences"]["shuffled"][0] == row["difference"][0] == 0
-        assert row["differences"]["sgpo"][0] == pytest.approx(row["sgpo"][0] - row["sft+grpo"][0])
-        accuracies = row["accuracy_per_seed"]["sgpo"]
-        assert sum(accuracies) / len(accuracies) == pytest.approx(row["sgpo"][0])
+def test_the_use_of_strategies_is_told_of_two_splits(reported):
+    _, text = reported
+    for title, *lines in tables_of(text)[2:4]:
+        assert title[1:-1] == list(KINDS) and [line[0] for line in lines] == ["base", *NAMES]
+        assert lines[1][1:] == ["50.0", "0.0", "0.0", "0.0", "0.0", "50.0", "100.0"]
 
 
 def test_every_group_has_its_figures_even_of_short_runs(reported):
@@ -232,7 +229,7 @@ def test_every_group_has_its_figures_even_of_short_runs(reported):
     drawn = {path.stem for path in (out / "figures").glob("*.png")}
     expected = {f"{kind}-{group}" for kind in ("accuracy", "entropy", "alpha", "gain")
                 for group in ("baseline", "control")}  # fmt: skip
-    assert drawn == expected | {"plans-base", "plans-sft+grpo", "plans-sgpo"}
+    assert drawn == expected | {"plans"}
     assert all(f"](figures/{name}.png)" in text for name in drawn)
 
 
@@ -295,14 +292,14 @@ def test_all_is_made_again_from_what_is_packed_alone(reported, tmp_path, capsys)
         shutil.copy(out / name, tmp_path)
     assert main(["compare", "--report", str(tmp_path)]) == 0
     assert str(tmp_path / "report.md") in capsys.readouterr().out
-    made = ["comparison.json", "strategy-use.json", "costs.json", "report.md"]
+    made = ["comparison.json", "report.md"]
     made += [f"figures/{path.name}" for path in (out / "figures").iterdir()]
     for name in made:
         assert (tmp_path / name).read_bytes() == (out / name).read_bytes(), name
 
 
 def test_each_run_is_packed_as_it_finishes_and_no_report_is_made_of_a_part(
-    student, tmp_path, monkeypatch, capsys
+    tmp_path, monkeypatch, capsys
 ):
     def stopped(configs, seeds, folder, splits, controls, when_done):
         make_up(folder / "base", lambda n: n % 4 == 0)
@@ -312,7 +309,7 @@ def test_each_run_is_packed_as_it_finishes_and_no_report_is_made_of_a_part(
 
     monkeypatch.setattr(comparison, "compare", stopped)
     with pytest.raises(KeyboardInterrupt):
-        run_comparison(tmp_path, ["sgpo"], student=student)
+        run_comparison(tmp_path, ["sgpo"])
     assert main(["compare", "--report", str(tmp_path)]) == 2
     assert "made.json is missing: this is no finished comparison" in capsys.readouterr().err
 

@@ -4,11 +4,9 @@ The runs are of a student that guesses (quick_student.py), on one split and for 
 """
 
 import json
-import math
 import re
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import threading
@@ -18,35 +16,32 @@ from pathlib import Path
 
 import pytest
 import torch
-from quick_student import DIFFICULTY, HARD, save_quick_student
+from quick_student import save_quick_student
 
 from sgpo_mini.__main__ import main
 from sgpo_mini.evaluation import evaluate
-from sgpo_mini.mini_gsm.world import FAMILIES, make_problems
+from sgpo_mini.mini_gsm.pretraining import MAX_NEW_TOKENS
+from sgpo_mini.mini_gsm.world import make_problems
 from sgpo_mini.strategy_sources.controls import CONTROLS
 from sgpo_mini.student import load_student
 from sgpo_mini.study import runs
-from sgpo_mini.study.evaluations import (
-    SURE_AND_WRONG,
-    answers_path,
-    hard_families,
-    read_answers,
-    validation_problems,
-)
-from sgpo_mini.study.main_job import run_and_report
-from sgpo_mini.study.runs import EVALUATED, compare
-from sgpo_mini.study.tables import accuracy_curve, comparison_rows, family_groups
-from sgpo_mini.study.transfer_table import transfer_table
+from sgpo_mini.study.evaluations import answers_path, read_answers
+from sgpo_mini.study.main_job import run_and_report, summary
+from sgpo_mini.study.rows import EVALUATED
+from sgpo_mini.study.runs import compare
+from sgpo_mini.study.tables import outcome_table
 from sgpo_mini.support.files import read_rows
-from sgpo_mini.support.intervals import confidence_interval
 from sgpo_mini.training import Config
 
 torch.set_num_threads(1)
 
 SPLITS = ("validation",)
-SETTINGS = {"steps": 2, "problems_per_step": 8, "max_new_tokens": 40, "learning_rate": 1e-2}
-COLUMNS = {"students": ("base", "grpo", "sgpo"), "difference": "sgpo - grpo"}
-T_OF_FOUR = 2.776  # 97.5 % quantile of Student's t with 4 degrees of freedom
+SETTINGS = {
+    "steps": 2,
+    "problems_per_step": 8,
+    "max_new_tokens": MAX_NEW_TOKENS,
+    "learning_rate": 1e-2,
+}
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +85,9 @@ def test_every_run_has_its_folder(compared, student):
             trained if folder.name != "base" else set()
         )
         answers = {path.name for path in (folder / "answers").iterdir()}
-        assert answers == {"validation-guided.jsonl", "validation-unguided.jsonl"}
+        assert answers == {
+            "validation-guided.jsonl", "validation-unguided.jsonl", "validation.json",
+        }  # fmt: skip
     for method in ("grpo", "sgpo"):
         for seed in (0, 1):
             saved = json.loads(
@@ -127,7 +124,7 @@ def test_a_run_under_another_control_is_not_taken_for_the_same(configs, copied):
 def test_the_answers_are_those_of_the_trained_and_of_the_base_student(compared, student):
     for folder, name in ((compared / "base", student), (compared / "sgpo-1", None)):
         loaded = load_student(name or folder / "student", device="cpu")
-        answers = evaluate(loaded, make_problems("validation"), max_new_tokens=40)
+        answers = evaluate(loaded, make_problems("validation"), max_new_tokens=MAX_NEW_TOKENS)
         assert read_answers(folder, "validation", False).completions == answers.completions
         assert read_answers(folder, "validation", False).correct == answers.correct
 
@@ -364,7 +361,7 @@ def test_workers_stop_and_save_when_their_parent_is_killed(compared, configs, tm
     assert checkpoint.name == f"step-{len(read_rows(log)):06d}", "it went on"
 
 
-# Arithmetic
+# Answers
 
 
 def write_answers(folder: Path, split: str, guided: bool, right) -> None:
@@ -378,149 +375,15 @@ def write_answers(folder: Path, split: str, guided: bool, right) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-@pytest.fixture
-def answered(tmp_path) -> Path:
-    """Five seeds of two methods: each right on its own pattern of problems."""
-    for guided in (False, True):
-        write_answers(tmp_path / "base", "test", guided, lambda n: n % 3 == 0)
-        for seed in range(5):
-            grpo, sgpo = tmp_path / f"grpo-{seed}", tmp_path / f"sgpo-{seed}"
-            write_answers(grpo, "test", guided, lambda n, seed=seed: n % (3 + seed) == 0)
-            write_answers(sgpo, "test", guided, lambda n, seed=seed: (n * 7 + seed) % 5 < 3)
-    return tmp_path
-
-
-def reader(out: Path):
-    return lambda run, split, guided: read_answers(out / run, split, guided)
-
-
-def by_hand(folder: Path, families: set[str]) -> list[int]:
-    """Straight from the file: 1 where the answer to a problem of the families is right."""
-    rows = [
-        json.loads(line) for line in (folder / "answers/test-unguided.jsonl").open(encoding="utf-8")
-    ]
-    return [int(row["correct"]) for row in rows if row["id"].split("-")[1] in families]
-
-
-@pytest.mark.parametrize("place", [0, 1, 2], ids=["fair", "hard", "sure and wrong"])
-def test_rows_over_five_seeds_are_means_and_paired_t_intervals(answered, place):
-    rows = comparison_rows(reader(answered), ("grpo", "sgpo"), range(5), ("test",), HARD)
-    rows = [row for row in rows if not row["guided"]]
-    titles = ["test", "test, hard families", "test, sure and wrong"]
-    assert [row["label"] for row in rows] == titles
-    seen = {name for name, family in FAMILIES.items() if family.kind == "seen"}
-    families = [seen - SURE_AND_WRONG, HARD, SURE_AND_WRONG][place]
-    row = rows[place]
-
-    means = {
-        name: [statistics.mean(by_hand(answered / f"{name}-{seed}", families)) for seed in range(5)]
-        for name in ("grpo", "sgpo")
-    }
-    gaps = [b - a for a, b in zip(means["grpo"], means["sgpo"], strict=True)]
-    assert row["problems"] == 20 * len(families)
-    assert row["per_seed"] == pytest.approx(gaps)
-    for name, values in (*means.items(), ("difference", gaps)):
-        value, (low, high) = row[name]
-        half = T_OF_FOUR * statistics.stdev(values) / math.sqrt(5)
-        assert value == pytest.approx(statistics.mean(values))
-        assert (low, high) == pytest.approx((value - half, value + half))
-    base = by_hand(answered / "base", families)
-    assert row["base"] == (pytest.approx(statistics.mean(base)), confidence_interval(base))
-
-
-def test_rows_of_one_seed_have_intervals_over_problems(answered):
-    rows = comparison_rows(reader(answered), ("grpo", "sgpo"), (2,), ("test",), HARD)
-    fair = {name for name, f in FAMILIES.items() if f.kind == "seen" and not f.sure_and_wrong}
-    grpo, sgpo = (by_hand(answered / f"{name}-2", fair) for name in ("grpo", "sgpo"))
-    row = rows[0]
-    gaps = [b - a for a, b in zip(grpo, sgpo, strict=True)]
-    assert "per_seed" not in row
-    assert row["grpo"] == (pytest.approx(statistics.mean(grpo)), confidence_interval(grpo))
-    assert row["difference"] == (pytest.approx(statistics.mean(gaps)), confidence_interval(gaps))
-
-
-def test_the_interval_of_a_share_keeps_within_its_bounds_and_that_of_a_difference_does_not(
-    tmp_path,
-):
-    for guided in (False, True):
-        for run in ("base", "grpo-0", "grpo-1"):
-            write_answers(tmp_path / run, "test", guided, lambda n: True)
-        write_answers(tmp_path / "sgpo-0", "test", guided, lambda n: True)
-        write_answers(tmp_path / "sgpo-1", "test", guided, lambda n: n % 2 == 0)
-    row = comparison_rows(reader(tmp_path), ("grpo", "sgpo"), (0, 1), ("test",), set())[0]
-    assert row["sgpo"] == (pytest.approx(0.75), (0.0, 1.0))
-    assert row["grpo"] == (1.0, (1.0, 1.0))
-    low, high = row["difference"][1]
-    assert low < -1 and high > 1
-    table = transfer_table([row], **COLUMNS)
-    assert "| 100.0 (all equal) | 75.0 (0.0 to 100.0) | -25.0 (-342.6 to +292.6) |" in table
-
-
-def test_a_curve_goes_from_the_base_student_to_the_trained_one(tmp_path):
-    right = {"before": lambda n: n % 4 == 0, "after": lambda n: n % 2 == 0}
-    for name, pattern in right.items():
-        write_answers(tmp_path / name, "validation", False, pattern)
-    before, after = (read_answers(tmp_path / name, "validation", False) for name in right)
-    fair = [n for n, p in enumerate(make_problems("validation")) if p.family not in SURE_AND_WRONG]
-    first, last = (statistics.mean(pattern(n) for n in fair) for pattern in right.values())
-    log = [{"step": step} for step in range(1, 26)]
-    log[19]["validation_accuracy"] = 0.4
-    assert accuracy_curve(log, before, after) == [(0, first), (20, 0.4), (25, last)]
-    assert accuracy_curve(log[:2], before, after) == [(0, first), (2, last)]
-    # With early stop the trained one has the weights of step 20, not of step 25.
-    assert accuracy_curve(log, before, after, early_stop=4) == [(0, first), (20, 0.4)]
-    assert accuracy_curve(log[:2], before, after, early_stop=4) == [(0, first), (2, last)]
-
-
-def test_training_measures_accuracy_on_the_problems_that_the_curves_ends_are_of():
-    fair = [p for p in make_problems("validation") if p.family not in SURE_AND_WRONG]
-    assert validation_problems() == fair
-
-
-def test_methods_that_answer_alike_have_an_interval_on_both_sides_of_zero(answered):
-    shutil.copytree(answered / "grpo-0", answered / "sgpo-0", dirs_exist_ok=True)
-    (row, *_) = comparison_rows(reader(answered), ("grpo", "sgpo"), (0,), ("test",), set())
-    value, (low, high) = row["difference"]
-    assert value == 0 and low == -high < 0 and high < 0.05
-
-
-def test_the_sure_and_wrong_are_in_no_other_row(answered):
-    for split in EVALUATED:
-        groups = family_groups(split, HARD)
-        families = {problem.family for problem in make_problems(split)}
-        assert groups[split] == families - SURE_AND_WRONG
-        for label, group in groups.items():
-            assert bool(group & SURE_AND_WRONG) == label.endswith("sure and wrong") and group
-    assert list(family_groups("composed", HARD)) == ["composed"]
-
-
-def test_hard_families_are_those_measured_at_one_in_ten_or_less(student):
-    assert DIFFICULTY["share"] == 0.1 and DIFFICULTY["pack"] == 0.11
-    assert hard_families(student) == HARD
-    with pytest.raises(ValueError, match="measured.json is missing"):
-        hard_families("no/such-student")
-
-
-def test_answers_to_other_problems_are_refused(answered):
-    path = answers_path(answered / "base", "test", False)
+def test_answers_to_other_problems_are_refused(tmp_path):
+    write_answers(tmp_path, "test", False, lambda n: n % 3 == 0)
+    assert read_answers(tmp_path, "test", False).accuracy == pytest.approx(1 / 3)
+    path = answers_path(tmp_path, "test", False)
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     for changed in (lines[:-1], [lines[1], lines[0], *lines[2:]]):
         path.write_text("".join(changed), encoding="utf-8")
         with pytest.raises(ValueError, match="holds answers to other problems"):
-            read_answers(answered / "base", "test", False)
-
-
-def test_the_table_has_a_row_each_in_percent(answered):
-    rows = comparison_rows(reader(answered), ("grpo", "sgpo"), range(5), ("test",), HARD)
-    lines = transfer_table(rows, **COLUMNS).split("\n")
-    assert lines[0] == "| problems | prompt | base | grpo | sgpo | sgpo - grpo |"
-    assert len(lines) == 2 + len(rows) == 8
-    assert {line.count("|") for line in lines} == {7}
-    value, (low, high) = rows[0]["difference"]
-    assert lines[2].startswith(f"| test ({rows[0]['problems']}) | unguided | ")
-    told = f"| {100 * value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}) |"
-    assert lines[2].endswith(told)
-    assert lines[5].startswith("| test (") and "| guided |" in lines[5]
+            read_answers(tmp_path, "test", False)
 
 
 # The report
@@ -544,11 +407,9 @@ def reported(student, tmp_path_factory):
 def test_the_main_job_leaves_a_report_with_four_figures(reported, student):
     out, printed = reported
     text = (out / "report.md").read_text(encoding="utf-8")
-    assert "One seed (0), 2 steps of 8 problems with 12 rollouts each" in text
+    assert "for 2 steps of 8 problems with 12 rollouts each (seed 0)" in text
     assert "**This is one seed.**" in text
-    assert "table over five seeds is in the project's README" in text
     assert f"`python -m sgpo_mini compare --steps 2 --student {Path(student).name}`" in text
-    assert ", ".join(sorted(HARD)) in text and ", ".join(sorted(SURE_AND_WRONG)) in text
     figures = re.findall(r"!\[[^]]*\]\((figures/\w+\.png)\)", text)
     assert len(figures) == 4
     for figure in figures:
@@ -562,10 +423,10 @@ def test_the_main_job_leaves_a_report_with_four_figures(reported, student):
     ).read_text(encoding="utf-8")
 
     rows = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
-    assert transfer_table(rows, **COLUMNS) in text and text.split("![")[0].strip() in printed
+    assert outcome_table(rows, {}) in text and text.split("![")[0].strip() in printed
+    assert text.split("\n\n")[2] == summary(rows)
     assert printed.endswith(f"report and figures: {out / 'report.md'}\n")
-    labels = {row["label"] for row in rows}
-    assert set(EVALUATED) | {"test, hard families", "test, sure and wrong"} <= labels
+    assert {row["split"] for row in rows} == set(EVALUATED)
     for name in ("grpo-0", "sgpo-0"):
         assert (out / name / "student" / "model.safetensors").exists()
 
@@ -574,18 +435,8 @@ def test_the_main_job_again_runs_nothing_and_other_steps_are_refused(reported, s
     out, printed = reported
     before = {p: p.stat().st_mtime_ns for p in out.glob("*-0/**/*")}
     again = run_and_report(out, student=student, steps=2)
-    assert (
-        transfer_table(json.loads((out / "comparison.json").read_text(encoding="utf-8")), **COLUMNS)
-        in again
-    )
+    rows = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
+    assert outcome_table(rows, {}) in again
     assert {p: p.stat().st_mtime_ns for p in out.glob("*-0/**/*")} == before
     assert main(["--steps", "3", "--student", student, "--out", str(out)]) == 2
     assert "grpo-0 holds a run with other settings (steps): give" in capsys.readouterr().err
-
-
-def test_a_student_without_measurements_is_refused_before_anything_starts(tmp_path, student):
-    bare = shutil.copytree(student, tmp_path / "bare")
-    (bare / "measured.json").unlink()
-    with pytest.raises(ValueError, match="measured.json is missing"):
-        run_and_report(tmp_path / "out", student=str(bare), steps=2)
-    assert not (tmp_path / "out").exists()

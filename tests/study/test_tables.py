@@ -1,40 +1,33 @@
-"""The comparison in the next world: what a row trains on, what is measured, and its tables."""
+"""tables.py and what is measured of a run: what a row trains on, and two methods side by side."""
 
 import json
-import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-from sgpo_mini.mini_gsm_next.pretraining import SETTINGS
-from sgpo_mini.mini_gsm_next.world import (
-    TRANSFER_SPLITS,
-    families_of,
-    make_problems,
-    split_table,
-)
-from sgpo_mini.study.next_report import difference_table, when_table, write_report
-from sgpo_mini.study.next_rows import EVALUATED, NEXT_ROWS, next_config
-from sgpo_mini.study.next_tables import (
+
+from sgpo_mini.evaluation import Evaluation
+from sgpo_mini.mini_gsm.world import CONTROL, DATA, TRANSFER_SPLITS, families_of, make_problems
+from sgpo_mini.strategy_sources.controls import half_of_the_strategies
+from sgpo_mini.study.figures import accuracy_by_verb, accuracy_curve
+from sgpo_mini.study.main_job import summary
+from sgpo_mini.study.packed_runs import PackedRun
+from sgpo_mini.study.rows import EVALUATED, ROWS, config_of
+from sgpo_mini.study.sampled import SAMPLES, measure_sampled, solution_probabilities
+from sgpo_mini.study.tables import (
     by_family,
     by_step,
+    ceilings_of,
     compared,
+    outcome_table,
     ratio_table,
     step_table,
     table,
     transfer_ratios,
 )
-
-from sgpo_mini.evaluation import Evaluation
-from sgpo_mini.strategy_sources.controls import half_of_the_strategies
-from sgpo_mini.study import next_tables
-from sgpo_mini.study.packed_runs import PackedRun
-from sgpo_mini.study.sampled import SAMPLES, measure_sampled, solution_probabilities
-from sgpo_mini.study.worlds import CONTROL_WORLD, NEXT, problems_in, training_problems
+from sgpo_mini.study.worlds import problems_in, training_problems
 
 torch.set_num_threads(1)
-RESULTS = Path(next_tables.__file__).parents[1] / "results"
 
 
 def played_run(right) -> PackedRun:
@@ -58,7 +51,7 @@ def played_run(right) -> PackedRun:
         }
     share = sum(right("validation", number) for number in range(100)) / 100
     metrics = [{"step": 1}, {"step": 2, "validation_accuracy": share}]
-    return PackedRun({}, metrics, answers, sampled)
+    return PackedRun({"config": {"early_stop": 0}}, metrics, answers, sampled)
 
 
 @pytest.fixture(scope="module")
@@ -125,36 +118,80 @@ def test_accuracy_by_step_has_the_measured_steps_alone(played):
     assert step_table(found).splitlines()[-1] == "| 2 | 25.0 | 50.0 | +25.0 (+25.0 to +25.0) |"
 
 
-def test_each_row_has_a_configuration_that_training_accepts():
-    for name, row in NEXT_ROWS.items():
-        config = next_config(name, "tiny")
-        config.check()
-        assert config.data == NEXT and config.method == row.settings["method"]
-    assert next_config("easy-sgpo", "tiny").split == "easy"
-    with pytest.raises(ValueError, match="methods must be some of .*grpo"):
-        next_config("ppo", "tiny")
+def test_with_one_seed_the_interval_of_a_difference_is_over_families(played):
+    one = {name: [played[name]] for name in ("grpo", "sgpo")}
+    rows = compared(one, played["base"])
+    assert {row["over seeds"] for row in rows} == {None}
+    head, _, *lines = table(rows, "greedy").splitlines()
+    assert "sgpo - grpo, over families" in head
+    (line,) = (line for line in lines if "`new_pairs`" in line)
+    assert line.split("|")[6].startswith(" +25.0 (+1")
 
 
-def test_the_settings_are_the_best_tries_of_each_method_on_validation():
-    path = RESULTS / "next-settings.json"
-    by_name: dict[str, list] = {}
-    for row in json.loads(path.read_text(encoding="utf-8"))["tries"]:
-        kind = "-own-form" if row["given_solution"] == "solution" else ""
-        kind = "-hard" if row["split"] == "hard" else kind
-        by_name.setdefault(row["method"] + kind, []).append(row)
-    assert by_name.keys() == SETTINGS.keys()
-    assert {len(rows) for rows in by_name.values()} == {4}
-    for name, settings in SETTINGS.items():
-        best = max(by_name[name], key=lambda row: row["unguided"])
-        assert {setting: best[setting] for setting in settings} == settings
+def test_the_table_of_the_main_job_has_at_most_eight_rows_and_guided_last(played):
+    told = outcome_table(compared(both(played), played["base"]), ceilings_of("tiny")["greedy"])
+    head, _, *lines = told.splitlines()
+    assert len(lines) <= 8 and "validation" not in told
+    assert [line.split("`")[1] for line in lines] == [*EVALUATED[1:], "test"]
+    assert lines[-1].startswith("| `test`, with the strategy (360) | 3.8 | 100.0 |")
+    assert lines[-1].endswith("| — |") and lines[0].endswith("| 99.4 |")
+    assert ceilings_of("runs/another") == {}
+
+
+def sentence(test, transfer, seeds=2):
+    """The summary where SGPO is right on `test` and on `composed` so much more often than GRPO."""
+    rows = [
+        {"split": split, "measure": "greedy", "chance": 0.04, "base": 0.1}
+        | {"grpo": [0.5] * seeds, "sgpo": [0.5 + gap[0]] * seeds, "difference": gap[0]}
+        | {"over seeds": gap[1] if seeds > 1 else None, "over families": gap[1]}
+        for split, gap in {**dict.fromkeys(TRANSFER_SPLITS, (0.0, (-1, 1))), "test": test}.items()
+    ]
+    rows[0] |= {"over seeds": transfer if seeds > 1 else None, "over families": transfer}
+    return summary(rows)
+
+
+def test_the_first_sentence_says_what_the_table_shows():
+    above, open_, below = (0.1, (0.05, 0.15)), (0.1, (-0.1, 0.3)), (-0.1, (-0.2, -0.05))
+    told = sentence(above, (0.1, 0.2))
+    assert "solves 10.0 % of `test`, where chance is 4.0 %; after GRPO 50.0 %, after SGPO" in told
+    assert "60.0 %. SGPO minus GRPO is +10.0 (+5.0 to +15.0) points over seeds, an inter" in told
+    assert "excludes 0" in told and "clearly above 0 on `composed` too" in told
+    told = sentence(open_, (-0.1, 0.2))
+    assert "allows both signs" in told and "clear on none of the transfer splits" in told
+    told = sentence(below, (-0.2, -0.1), seeds=1)
+    assert "over families, an interval that excludes 0" in told
+    assert "clearly below 0 on `composed` too" in told
+
+
+def test_a_curve_goes_from_the_base_student_to_the_trained_one(played):
+    base, run = played["base"], played["sgpo"]
+    assert accuracy_curve(run, base) == [(0, 0.0), (2, 0.5)]
+    longer = replace(run, metrics=[*run.metrics, {"step": 3}])
+    assert accuracy_curve(longer, base) == [(0, 0.0), (2, 0.5), (3, 0.5)]
+    # With early stopping the trained student has the weights of a step that was measured.
+    stopped = replace(longer, asked={"config": {"early_stop": 4}})
+    assert accuracy_curve(stopped, base) == [(0, 0.0), (2, 0.5)]
+
+
+def test_the_accuracy_of_a_verb_is_that_of_the_plans_that_use_it(played):
+    run = played["sgpo"]
+    answers = run.answers["test", False]
+    found = accuracy_by_verb([run, played["base"]])
+    assert "box" not in found and len(found) == 20
+    right = [
+        float(row[0])
+        for problem, row in zip(answers.problems, answers.correct, strict=True)
+        if any(step.endswith(" bought") for step in problem.plan)
+    ]
+    assert found["bought"] == pytest.approx(sum(right) / len(right) / 2)
 
 
 def test_a_row_changes_the_strategies_alone():
-    config = next_config("sgpo", "tiny")
+    config = config_of("sgpo")
     given = training_problems(config, "")
-    assert given == problems_in(NEXT, "train")
+    assert given == problems_in(DATA, "train")
     for name in ("half", "shuffled", "contentless"):
-        changed = training_problems(config, NEXT_ROWS[name].control)
+        changed = training_problems(config, ROWS[name].control)
         same = [replace(p, strategy="") for p in given] == [
             replace(p, strategy="") for p in changed
         ]
@@ -162,7 +199,7 @@ def test_a_row_changes_the_strategies_alone():
 
 
 def test_half_of_the_families_lose_their_strategies():
-    given = problems_in(NEXT, "train")
+    given = problems_in(DATA, "train")
     halves = [half_of_the_strategies(given, seed) for seed in (0, 0, 1)]
     assert halves[0] == halves[1] != halves[2]
     for half in halves:
@@ -171,7 +208,7 @@ def test_half_of_the_families_lose_their_strategies():
 
 
 def test_the_control_world_has_problems_of_its_own():
-    here, there = problems_in(NEXT, "test"), problems_in(CONTROL_WORLD, "test")
+    here, there = problems_in(DATA, "test"), problems_in(CONTROL, "test")
     assert [p.family for p in here] == [p.family for p in there]
     assert sum(a.plan == b.plan for a, b in zip(here, there, strict=True)) < len(here) / 4
 
@@ -190,31 +227,7 @@ def test_the_probability_of_a_solution_is_the_product_of_its_tokens(student):
 
 def test_sampled_answers_are_counted_for_each_problem(student, tmp_path):
     problems = problems_in("mini-gsm", "test")[:4]
-    told = measure_sampled(student, problems, 24, tmp_path / "test.json")
+    told = measure_sampled(student, problems, tmp_path / "test.json")
     assert json.loads((tmp_path / "test.json").read_text(encoding="utf-8")) == told
     assert all(0 <= right <= SAMPLES for right in told["right"])
     assert len(told["right"]) == len(told["true plan"]) == 4
-
-
-def test_the_committed_report_is_what_its_packed_runs_say(tmp_path):
-    committed, again = RESULTS / "next", tmp_path / "next"
-    for folder in ("student-0", "student-1", "student-2", "control"):
-        shutil.copytree(committed / folder, again / folder)
-    write_report(again)
-    for name in ("tables.json", "report.md"):
-        assert (again / name).read_bytes() == (committed / name).read_bytes(), name
-    page = (RESULTS / "next-world.md").read_text(encoding="utf-8")
-    tables = json.loads((committed / "tables.json").read_text(encoding="utf-8"))
-    tables.pop("rows", None)
-    assert difference_table(tables) in page and when_table(tables) in page
-    assert split_table() in page
-
-
-def test_the_committed_ceilings_are_in_the_page():
-    page = (RESULTS / "next-world.md").read_text(encoding="utf-8")
-    control = json.loads((RESULTS / "ceilings-control.json").read_text(encoding="utf-8"))["splits"]
-    found = json.loads((RESULTS / "ceilings.json").read_text(encoding="utf-8"))["splits"]
-    for split, row in found.items():
-        values = [row[n][0] for n in ("rule reader", "chance", "guided", "unguided", "ceiling")]
-        cells = [f"{100 * value:.1f}" for value in (*values, control[split]["ceiling"][0])]
-        assert f"| {' | '.join([f'`{split}`', *cells])} |" in page
