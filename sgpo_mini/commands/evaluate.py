@@ -26,7 +26,7 @@ from .options import (
 )
 
 PASSED_ON = ("samples", "temperature", "top_p", "batch_size", "seed")  # options of `evaluate`
-FEWEST_IN_FAMILY = 5  # problems on average, so that a line for each family says something
+MOST_FAMILIES = 30  # so that a line for each family says something
 
 
 def evaluate_command(options: argparse.Namespace) -> None:
@@ -156,7 +156,7 @@ def _print_cut_off(name: str, evaluations: list, longest: int) -> None:
 
 
 def _print_accuracy(name: str, evaluation, how: str) -> None:
-    """Print accuracy with its interval over families, pass@k, and the accuracy of large families.
+    """Print accuracy with its interval over families, pass@k, and the accuracy of each of a few families.
 
     Without families the interval is over problems.
     """
@@ -174,7 +174,7 @@ def _print_accuracy(name: str, evaluation, how: str) -> None:
     if (samples := len(correct[0])) > 1:
         ks = sorted({2**i for i in range(samples.bit_length())} | {samples})  # 1, 2, 4, …
         print(f"{name}: " + ", ".join(f"pass@{k} {pass_at_k(correct, k):.4f}" for k in ks))
-    if len(families) > 1 and len(correct) >= FEWEST_IN_FAMILY * len(families):
+    if 1 < len(families) <= MOST_FAMILIES:
         for family, values in families.items():
             print(f"  {family or 'no family'}: {mean(values):.4f}")
 

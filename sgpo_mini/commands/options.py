@@ -328,7 +328,9 @@ def set_threads(threads: int, resumed: str = "") -> None:
 
     path = Path(resumed) / "config.json"
     if not threads and resumed and path.is_file():
-        threads = read_json(path, "start the run again with another --out").get("threads", 0)
+        threads = read_json(
+            path, "restore a copy of it, or start the run again with another --out"
+        ).get("threads", 0)
     most = torch.get_num_threads()
     if not threads and (idle := idle_threads()) < most:
         print(

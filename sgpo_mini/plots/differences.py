@@ -17,7 +17,7 @@ def gain_by_group(
     the base student's accuracy, lowest first; `group` names their kind.
     """
     order = sorted(base, key=lambda name: (base[name], name))
-    figure = Figure((8, 1.6 + max(0.27, 0.07 * len(after)) * len(order)))
+    figure = Figure((8, max(3.2, 1.6 + max(0.27, 0.07 * len(after)) * len(order))))
     axes = figure.add_subplot(xlim=(0, 1), ylim=(len(order) - 0.4, -0.6))
     looks = looks_of(["base", *after])
     for i, (method, (color, marker, _)) in enumerate(looks.items()):

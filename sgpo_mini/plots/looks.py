@@ -20,7 +20,7 @@ class Look(NamedTuple):
 
     color: str
     marker: str
-    line: str = "-"
+    line: str | tuple = "-"  # a name, or matplotlib's (offset, lengths of dashes and gaps)
 
 
 LOOKS = {
@@ -50,10 +50,10 @@ LOOKS = {
     "grpo-equal-time": Look(ORANGE, "P", "--"),
     "long-grpo": Look(ORANGE, "v", "-."),
     "long-sgpo": Look(BLUE, "v", "-."),
-    "easy-grpo": Look(ORANGE, "*", ":"),
-    "easy-sgpo": Look(BLUE, "*", ":"),
-    "hard-grpo": Look(ORANGE, "X", "--"),
-    "hard-sgpo": Look(BLUE, "X", "--"),
+    "easy-grpo": Look(ORANGE, "*", (0, (1, 4))),
+    "easy-sgpo": Look(BLUE, "*", (0, (1, 4))),
+    "hard-grpo": Look(ORANGE, "X", (0, (8, 3))),
+    "hard-sgpo": Look(BLUE, "X", (0, (8, 3))),
 }
 _OTHER_COLORS = (_SKY, RED, _WINE, GREEN, _PINK, INK, BLUE, ORANGE, GREY, _BLACK)
 _OTHER_LOOKS = [Look(c, m, "-.") for c, m in zip(_OTHER_COLORS, "Xvp<>hd8P*", strict=True)]

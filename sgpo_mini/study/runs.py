@@ -69,6 +69,11 @@ def compare(
     for config in configs.values():
         config.check()
     first = next(iter(configs.values()))
+    if not student_folder(first.student).is_dir():
+        raise ValueError(
+            f"{first.student} is no folder with a student: give --student tiny, or a folder that "
+            "`python -m sgpo_mini pretrain` made"
+        )
     for split in splits:
         problems_in(first.data, split)  # raises ValueError for an unknown split
     out = Path(out)

@@ -26,8 +26,7 @@ ROWS = [
     {"step": step, "p_auto": 0.3 + step / 100, "p_guide": 0.9, "alpha": 0.8 - step / 100}
     for step in range(1, 31)
 ]
-DIFFICULTY = {"easy": 0.9, "hard": 0.05, "middle": 0.4, "sure": 0.0}
-BASE = {"easy": 1.0, "hard": 0.2, "middle": 0.1, "sure": 0.0}  # on other problems than DIFFICULTY
+BASE = {"easy": 1.0, "hard": 0.2, "middle": 0.1, "sure": 0.0}
 AFTER = {
     "GRPO": {"easy": 0.95, "hard": 0.1, "middle": 0.6, "sure": 0.0},
     "SGPO": {"easy": 1.0, "hard": 0.5, "middle": 0.8, "sure": 0.1},
@@ -41,11 +40,19 @@ BANDS = {
     "GRPO": [[(2, 0.4), (1, 0.2), (3, 0.9)], [(1, 0.4), (2, 0.6)]],
     "one seed": [[(1, 0.5), (2, 0.7)]],
 }
-SIGNS = {"find": "+", "look": "+", "lose": "−", "share": "÷"}
-COUNTS = {
-    "test": {"lose": {"own": 2, "+": 1, "none": 1}, "look": {"other": 3, "own": 1}},
-    "unseen": {"find": {"own": 1}},
+KINDS = ("true", "wrong", "idle", "out", "twice", "none")
+PLANS = {
+    "test": {
+        "base": dict(zip(KINDS, (0.2, 0.5, 0.0, 0.3, 0.0, 0.0), strict=True)),
+        "sgpo": dict(zip(KINDS, (0.96, 0.0, 0.04, 0.0, 0.0, 0.0), strict=True)),
+    },
+    "unseen": {"base": dict(zip(KINDS, (0.0, 0.0, 0.0, 0.0, 0.25, 0.75), strict=True))},
 }
+LEVELS = {
+    "grpo": {"test": [80.0, 90.0], "longer": [50.0, 52.0]},
+    "sgpo": {"test": [95.0, 96.0], "longer": [99.0, 61.0]},
+}
+STAND = ({"test": 18.0, "longer": 9.0}, {"test": 3.8, "longer": 1.2}, {"test": 99.4})
 NINE = [name for name, row in ROWS_OF_COMPARISON.items() if row.group == "baseline"]
 OUTPUTS = [
     ("6 + 2 = 8\n#### 8", True, "right"),
@@ -129,17 +136,14 @@ DRAWINGS = {
     "bands_by_step of nine": lambda: comparison_plots.bands_by_step(
         {name: BANDS["GRPO"] for name in NINE}, "entropy"
     ),
-    "plan_confusion": lambda: comparison_plots.plan_confusion(
-        COUNTS, SIGNS, ["own", "other"], ["none"]
-    ),
-    "gain_table": lambda: comparison_plots.gain_table(
-        DIFFICULTY, BASE, {name: AFTER["SGPO"] for name in NINE}, {"sure"}
-    ),
+    "plan_shares": lambda: comparison_plots.plan_shares(PLANS),
+    "transfer_levels": lambda: plots.transfer_levels(LEVELS, *STAND),
+    "gain_table": lambda: comparison_plots.gain_table(BASE, {name: AFTER["SGPO"] for name in NINE}),
     "accuracy_by_step": lambda: plots.accuracy_by_step(CURVES),
     "weights_by_step": lambda: plots.weights_by_step(ROWS),
-    "gain_by_difficulty": lambda: plots.gain_by_difficulty(DIFFICULTY, BASE, AFTER, {"sure"}),
-    "gain_by_difficulty of nine": lambda: plots.gain_by_difficulty(
-        DIFFICULTY, BASE, {name: AFTER["SGPO"] for name in NINE}, {"sure"}
+    "gain_by_group": lambda: plots.gain_by_group(BASE, AFTER),
+    "gain_by_group of nine": lambda: plots.gain_by_group(
+        BASE, {name: AFTER["SGPO"] for name in NINE}
     ),
     "token_kl_strip": lambda: plots.token_kl_strip(TOKENS, KL, 1.0),
     "token_probability_strip": lambda: plots.token_probability_strip(TOKENS, WITH, ALONE),
@@ -186,12 +190,10 @@ def test_every_text_lies_inside_the_picture(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", DRAWINGS)
-def test_title_labels_and_caption(name):
+def test_labels_and_caption(name):
     figure = DRAWINGS[name]()
     place = comparison_plots if hasattr(comparison_plots, name.split()[0]) else plots
     assert getattr(place, name.split()[0]).__doc__.split(".")[0]
-    if name != "method_picture":
-        assert any(axes.get_title(loc="left") for axes in figure.axes)
     if name not in ("method_picture", "token_kl_strip"):
         assert figure.axes[-1].get_xlabel()
 
@@ -259,9 +261,8 @@ def test_accuracy_has_a_line_a_method_and_the_best_first_in_the_legend():
 
 
 def test_every_row_of_the_comparison_has_a_look_of_its_own_and_keeps_it():
-    assert set(ROWS_OF_COMPARISON) | {"base", "grpo"} == set(LOOKS)
-    assert LOOKS["grpo"] == LOOKS[BASELINE], "the main job's name of the same method"
-    assert len(set(LOOKS.values())) == len(LOOKS) - 1
+    assert set(ROWS_OF_COMPARISON) | {"base"} == set(LOOKS)
+    assert len(set(LOOKS.values())) == len(LOOKS)
     for names in (["HPT", "sgpo", "mine"], ["SGPO", "yours", "hpt"]):
         looks = {name.lower(): look for name, look in looks_of(names).items()}
         assert (looks["sgpo"], looks["hpt"]) == (LOOKS["sgpo"], LOOKS["hpt"])
@@ -275,7 +276,8 @@ def test_in_one_figure_only_variants_of_one_method_share_a_colour(group):
     solid = [LOOKS[name].color for name in names if LOOKS[name].line == "-"]
     assert len(set(solid)) == len(solid)
     for name in names:
-        assert (LOOKS[name].line == "-") != (name.endswith("own-form") or name == "grpo-8")
+        variant = name.endswith("own-form") or name.startswith(("grpo-", "long-", "easy-", "hard-"))
+        assert (LOOKS[name].line == "-") != variant
 
 
 def test_no_colour_is_lost_on_white():
@@ -342,32 +344,36 @@ def test_dynamics_leave_out_what_is_missing_or_not_finite():
     assert counts.pop("Weight α") == 29 and set(counts.values()) == {30}
 
 
-def test_gain_orders_families_and_marks_those_outside():
-    figure = plots.gain_by_difficulty(DIFFICULTY, BASE, AFTER, {"sure"})
+def test_gain_orders_groups_by_the_base_student():
+    figure = plots.gain_by_group(BASE, AFTER, "verb")
     (axes,) = figure.axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == [
-        "hard", "middle", "easy", "sure",
-    ]  # fmt: skip
-    assert list(axes.get_yticks()) == [0, 1, 2, 4]  # a free row before those outside
-    assert axes.get_xlim() == (0, 1)
+    order = ["sure", "middle", "hard", "easy"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == order
+    assert axes.get_xlim() == (0, 1) and axes.get_ylabel().startswith("verb")
     markers = [m for m in axes.lines if m.get_linestyle() == "None" and len(m.get_xdata()) == 1]
     assert len(markers) == 4 * 3
-    hollow = [m for m in markers if to_hex(m.get_markerfacecolor()) == "#ffffff"]
-    assert sorted(float(m.get_xdata()[0]) for m in hollow) == [0.0, 0.0, 0.1]
-    assert legend_texts(figure) == ["base student", "GRPO", "SGPO", "hollow: sure and wrong"]
+    assert legend_texts(figure) == ["base student", "GRPO", "SGPO"]
     starts = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 2]
     assert sorted(starts) == sorted(3 * [1.0, 0.2, 0.1, 0.0]), "each from the base's own answers"
-    assert texts(axes) == ["sure and wrong: outside the averages"]
 
 
-def test_gain_without_families_outside_and_with_one_not_measured():
-    after = {"SGPO": {"easy": 1.0}}
-    figure = plots.gain_by_difficulty(DIFFICULTY, BASE, after)
+def test_levels_stand_between_chance_and_ceiling():
+    figure = plots.transfer_levels(LEVELS, *STAND)
     (axes,) = figure.axes
-    assert list(axes.get_yticks()) == [0, 1, 2, 3] and not axes.texts
-    assert legend_texts(figure) == ["base student", "SGPO"]
-    markers = [m for m in axes.lines if m.get_linestyle() == "None" and len(m.get_xdata()) == 1]
-    assert len(markers) == 4 + 1
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["test", "longer"]
+    upright = sorted(
+        float(line.get_xdata()[0])
+        for line in axes.lines
+        if len(line.get_xdata()) == 2 and line.get_xdata()[0] == line.get_xdata()[1]
+    )
+    assert upright == [1.2, 3.8, 99.4], "no ceiling where none was measured"
+    level = [line for line in axes.lines if len(line.get_xdata()) == 2]
+    bars = [line.get_xdata() for line in level if line.get_ydata()[0] == line.get_ydata()[1]]
+    assert len(bars) == 4 and all(0 <= low < high <= 100 for low, high in bars)
+    means = {float(m.get_xdata()[0]) for m in axes.lines if len(m.get_xdata()) == 1}
+    assert {85.0, 51.0, 95.5, 80.0, 18.0, 9.0} == means
+    told = ["grpo", "sgpo", "before training", "chance", "ceiling"]
+    assert legend_texts(figure) == told
 
 
 def test_strip_frames_the_tokens_above_delta():
@@ -481,23 +487,16 @@ def test_bands_are_means_and_t_intervals_over_seeds_where_all_have_the_step():
     assert list(axes.lines[0].get_ydata()) == [0.0, 0.5, 1.5]
 
 
-def test_the_confusion_shows_whose_plan_each_family_followed():
-    axes = comparison_plots.plan_confusion(COUNTS, SIGNS, ["own", "other"], ["none"]).axes[0]
-    columns = [label.get_text() for label in axes.get_xticklabels()]
-    assert columns == ["own", "other", "+", "÷", "−", "none"], "one column for find and look"
+def test_the_bars_of_plans_add_up_and_small_shares_have_no_number():
+    figure = comparison_plots.plan_shares(PLANS)
+    (axes,) = figure.axes
     rows = [label.get_text() for label in axes.get_yticklabels()]
-    assert rows == ["look  +", "lose  −", "find  +"]
-    mesh = axes.collections[0]
-    assert mesh.get_array().tolist() == [
-        [0.25, 0.75, 0, 0, 0, 0],
-        [0.5, 0, 0.25, 0, 0, 0.25],
-        [1, 0, 0, 0, 0, 0],
-    ]
-    grey = [patch for patch in axes.patches if patch.get_gid() == "own operations"]
-    own = [columns.index(signs) for signs in "+−+"]
-    middles = [axes.get_xticks()[place] for place in own]
-    assert [patch.get_x() + 0.5 for patch in grey] == pytest.approx(middles)
-    assert {"25", "75", "50", "100", "test", "unseen"} == set(texts(axes))
+    assert rows == ["test: base", "test: sgpo", "unseen: base"]
+    widths = {kind: [b.get_width() for b in axes.patches if b.get_gid() == kind] for kind in KINDS}
+    assert widths["true"] == [20, 96, 0] and widths["none"] == [0, 0, 75]
+    assert [sum(values) for values in zip(*widths.values(), strict=True)] == [100, 100, 100]
+    assert texts(axes) == ["20", "50", "30", "96", "25", "75"]
+    assert legend_texts(figure) == list(KINDS)
 
 
 def test_verdicts_frame_the_wrong_ones_and_count_them_both_ways():
@@ -523,17 +522,17 @@ def test_verdicts_frame_the_wrong_ones_and_count_them_both_ways():
 
 
 def test_the_table_of_gains_has_the_bases_share_and_differences_to_it():
-    (axes,) = comparison_plots.gain_table(DIFFICULTY, BASE, AFTER, {"sure"}).axes
-    families = [label.get_text() for label in axes.get_yticklabels()]
-    assert families == ["hard", "middle", "easy", "sure"], "by difficulty, not by these answers"
+    (axes,) = comparison_plots.gain_table(BASE, AFTER).axes
+    order = ["sure", "middle", "hard", "easy"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == order
     columns = [label.get_text() for label in axes.get_xticklabels()]
     assert columns == ["base student", "GRPO", "SGPO"]
     told = iter(texts(axes))
-    assert [[next(told) for _ in columns] for _ in families] == [
-        ["20", "−10", "+30"],
-        ["10", "+50", "+70"],
-        ["100", "−5", "0"],
+    assert [[next(told) for _ in columns] for _ in order] == [
         ["0", "0", "+10"],
+        ["10", "+50", "+70"],
+        ["20", "−10", "+30"],
+        ["100", "−5", "0"],
     ]
 
 

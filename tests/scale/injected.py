@@ -33,17 +33,14 @@ NAMES = {
 }
 
 
-FAMILIES = ("buy_use", "look_make", "return_sell_rent", "burn_sell_coins", "share", "lend_sell")
-
-
 def copied(student):
     return replace(student, model=copy.deepcopy(student.model))
 
 
 def problems_of(count: int) -> list:
-    """Of families that the shipped student solves sometimes, or only guided, or hardly ever."""
-    first = {p.family: p for p in reversed(make_problems("train"))}
-    return [first[family] for family in FAMILIES[:count]]
+    """Problems that the shipped student solves half of the time (easy), or hardly ever (hard)."""
+    easy, hard = make_problems("easy")[::8], make_problems("hard")[::8]
+    return [problem for pair in zip(easy, hard, strict=False) for problem in pair][:count]
 
 
 def rollouts_of(student, problems, group1: int, group2: int, temperature: float = 1.0) -> dict:

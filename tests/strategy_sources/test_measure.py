@@ -13,7 +13,6 @@ from sgpo_mini.mini_gsm.pretraining import MAX_NEW_TOKENS
 from sgpo_mini.mini_gsm.world import make_problems
 from sgpo_mini.strategy_sources.measure import StrategyMeasure, measure_strategies
 from sgpo_mini.student import load_student
-from sgpo_mini.study.evaluations import SURE_AND_WRONG
 
 torch.set_num_threads(1)
 
@@ -24,15 +23,14 @@ def tiny():
 
 
 def test_the_true_strategies_help_the_shipped_student_clearly_and_the_controls_do_not(tiny):
-    """4 samples of 80 problems; the "sure and wrong" families are left out, as everywhere."""
-    fair = [p for p in make_problems("validation") if p.family not in SURE_AND_WRONG]
-    chosen = random.Random(0).sample(fair, 80)
+    """4 samples of 80 problems."""
+    chosen = random.Random(0).sample(make_problems("validation"), 80)
     measured = measure_strategies(tiny, chosen, samples=4, max_new_tokens=MAX_NEW_TOKENS)
     gain, (low, _) = measured.gain("guided")
     assert gain > 0.15 and low > 0.1
     for control in ("shuffled", "contentless"):
         gain, (low, _) = measured.gain(control)
-        assert gain < 0.05 and low < 0, control
+        assert gain < 0.03 and low < 0, control
     assert measured.text.endswith("80 problems, 4 samples each; the strategies help")
     assert measured.advice.startswith("SGPO has something to teach here: p_guide is 0.")
 

@@ -9,31 +9,25 @@ from sgpo_mini.study.claims import CLAIMS, Measured, claims_table, verdict
 from sgpo_mini.study.rows import ROWS
 
 SEEDS = 5  # numbered from 3 on: a comparison needn't begin with 0
-GAIN = CLAIMS[0]  # sgpo - sft+grpo
+GAIN = CLAIMS[0]  # sgpo - grpo
 
 
 def folder_of(path, accuracies: dict[str, list[float]], alpha=lambda step: 1 / step, steps=120):
     """A comparison's folder in which every row has the accuracy 0.5, unless others are given."""
     each = {name: [0.5] * SEEDS for name in ROWS} | accuracies
-    rows = [
-        {"label": label, "guided": guided, "base": [0.3, [0.2, 0.4]], "accuracy_per_seed": each}
-        for label, guided in (("validation", False), ("test", True))
-    ]
-    rows.append({**rows[0], "label": "test"})
-    rows[0] = {**rows[0], "accuracy_per_seed": {}}  # never read
+    found = {"seeds": list(range(3, 3 + SEEDS)), "base": {"greedy": {"test": [0.3]}}}
+    found["rows"] = {name: {"greedy": {"test": values}} for name, values in each.items()}
     folder = path / "comparison"
     (folder / "logs").mkdir(parents=True)
-    (folder / "comparison.json").write_text(json.dumps(rows), encoding="utf-8")
-    (folder / "made.json").write_text(
-        json.dumps({"seeds": list(range(3, 3 + SEEDS))}), encoding="utf-8"
-    )
+    (folder / "comparison.json").write_text(json.dumps(found), encoding="utf-8")
     for name in ROWS:
         for seed in range(SEEDS):
             log = [
                 {"step": step, "alpha": alpha(step), "entropy": 0.5 + seed / 10, "p_auto": 0.4}
                 for step in range(1, steps + 1)
             ]
-            packed = {"asked": {}, "metrics": log, "problems": {}, "answers": {}}
+            packed = {"asked": {"config": {"data": "mini-gsm"}}, "metrics": log}
+            packed |= {"problems": {}, "answers": {}, "sampled": {}}
             packed = gzip.compress(json.dumps(packed).encode())
             (folder / "logs" / f"{name}-{seed + 3}.json.gz").write_bytes(packed)
     return folder
@@ -66,7 +60,7 @@ def test_a_claim_holds_where_the_whole_interval_lies_on_its_side(expected, inter
 
 def test_differences_are_paired_by_seed(tmp_path):
     sgpo = [0.6, 0.7, 0.8, 0.9, 1.0]
-    folder = folder_of(tmp_path, {"sgpo": sgpo, "sft+grpo": [value - 0.05 for value in sgpo]})
+    folder = folder_of(tmp_path, {"sgpo": sgpo, "grpo": [value - 0.05 for value in sgpo]})
     assert GAIN.values(Measured(folder)) == pytest.approx([0.05] * SEEDS)
     cells = cells_of(claims_table(folder), GAIN.said)
     assert cells[3:] == ["+5.0 (all equal)", "reproduced"]
@@ -81,7 +75,7 @@ def test_the_interval_is_students_over_seeds(tmp_path):
 def test_what_is_logged_is_compared_at_the_begin_and_the_end(tmp_path):
     table = claims_table(folder_of(tmp_path, {}))
     first, last = (
-        sum(1 / step for step in steps) / 20 for steps in (range(1, 21), range(101, 121))
+        sum(1 / step for step in steps) / 10 for steps in (range(1, 11), range(111, 121))
     )
     assert cells_of(table, "α starts high")[3].startswith(f"{last - first:+.3f} (")
     assert cells_of(table, "entropy collapses")[3:] == [
@@ -102,9 +96,9 @@ def test_the_seeds_are_stated(tmp_path):
 
 
 def test_of_runs_that_are_too_short_a_curve_says_nothing(tmp_path):
-    table = claims_table(folder_of(tmp_path, {}, steps=30))
+    table = claims_table(folder_of(tmp_path, {}, steps=15))
     told = cells_of(table, "the reward plateaus")[3:]
-    assert told == ["—", "can't be tested: no-grpo-3 has only 30 steps"]
+    assert told == ["—", "can't be tested: no-grpo-3 has only 15 steps"]
     assert cells_of(table, "α starts high")[4] == "reproduced"
 
 
@@ -112,8 +106,8 @@ def test_a_missing_comparison_or_row_is_told(tmp_path):
     with pytest.raises(ValueError, match="compare --methods all"):
         claims_table(tmp_path)
     folder = folder_of(tmp_path, {})
-    rows = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
-    del rows[-1]["accuracy_per_seed"]["luffy"]
-    (folder / "comparison.json").write_text(json.dumps(rows), encoding="utf-8")
+    found = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    del found["rows"]["luffy"]
+    (folder / "comparison.json").write_text(json.dumps(found), encoding="utf-8")
     with pytest.raises(ValueError, match="no runs of 'luffy'"):
         claims_table(folder)
