@@ -156,7 +156,7 @@ def _print_cut_off(name: str, evaluations: list, longest: int) -> None:
 
 
 def _print_accuracy(name: str, evaluation, how: str) -> None:
-    """Print accuracy with its interval over families, pass@k, and the accuracy of each of a few families.
+    """Print accuracy with its interval over families, pass@k, and that of each of a few families.
 
     Without families the interval is over problems.
     """
