@@ -712,7 +712,7 @@ def test_without_options_it_is_the_shipped_student_on_mini_gsm(run):
 @pytest.fixture
 def smaller(monkeypatch):
     """The tiny student, tinier still, and measured in less time."""
-    for name, value in {"LAYERS": 1, "WIDTH": 32, "SAMPLES": 1, "MAX_NEW_TOKENS": 4}.items():
+    for name, value in {"LAYERS": 2, "WIDTH": 64, "SAMPLES": 1, "MAX_NEW_TOKENS": 4}.items():
         monkeypatch.setattr(pretraining, name, value)
 
 
