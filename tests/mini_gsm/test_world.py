@@ -21,11 +21,13 @@ from sgpo_mini.mini_gsm.grammar import (
     CHANGES,
     EACH,
     KNOWN_VERBS,
+    NAMES,
     NEW_VERBS,
     OPERATION_OF,
     OTHER_THINGS,
     PEOPLE,
     SCALES,
+    THINGS,
     Clause,
 )
 from sgpo_mini.mini_gsm.plans import LARGEST, fitting_plans
@@ -214,6 +216,37 @@ def test_no_evaluation_problem_has_the_chain_and_numbers_of_training(stream):
         assert not drawn & (trained | fixed)
 
 
+def forms_of(problem):
+    """The sentences of a question without its numbers, people, things and verbs."""
+    word = "|".join((*NAMES, *THINGS, *OTHER_THINGS, *PEOPLE, *OPERATION_OF, r"\d+"))
+    return re.split(r"(?<=\.) ", re.sub(rf"(?i)\b(?:{word})\b", "_", problem.question))
+
+
+def test_reworded_tells_the_chains_of_test_in_other_sentences_of_known_words():
+    trained = [p for split in ("train", "validation", "test") for p in make_problems(split)]
+    forms = {form for problem in trained for form in forms_of(problem)}
+    words = {word for form in forms for word in re.findall(r"\w+", form)}
+    for problem in make_problems("reworded"):
+        assert not forms & set(forms_of(problem))
+        assert {word for form in forms_of(problem) for word in re.findall(r"\w+", form)} <= words
+    assert families_of("reworded") == families_of("test")
+
+
+def test_no_evaluation_problem_of_a_family_has_a_name_of_its_training_problems():
+    names = defaultdict(set)
+    for problem in make_problems("train"):
+        names[problem.family].add(name_in(problem))
+    for split in ("validation", "test", "reworded"):
+        for problem in make_problems(split):
+            assert name_in(problem) not in names[problem.family]
+    assert {name_in(p) for p in make_problems("train")} == set(NAMES)
+
+
+def name_in(problem):
+    (name,) = {word for word in re.findall(r"\w+", problem.question) if word in NAMES}
+    return name
+
+
 # Cues
 
 
@@ -343,6 +376,19 @@ def test_a_solution_has_a_line_for_each_clause_and_its_arithmetic_is_right(strea
                 told, running = f"{running} {signs[way]} {number} = {result}", result
             assert line == f"{clause.label} {number}: {told}"
         assert last == f"#### {running}" == f"#### {problem.answer}"
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_expert_solves_it_in_one_expression(split):
+    families = {family.name: family for family in families_of(split)}
+    for problem in make_problems(split):
+        first, last = problem.expert_solution.split("\n")
+        expression, result = first.split(" = ")
+        assert re.fullmatch(r"[0-9 ()+*/-]+", expression) and eval(expression) == int(result)
+        assert result == problem.answer and last == f"#### {problem.answer}"
+        numbers = numbers_of(problem.question)
+        plan = true_plan(families[problem.family])
+        assert numbers_of(expression) == (numbers[0], *(numbers[i + 1] for _, i in plan))
 
 
 def test_each_strategy_tells_what_to_do_with_each_clause_in_the_words_of_the_story():
