@@ -67,13 +67,13 @@ def read_solution_plan(completion: str, problem: Problem) -> Reading:
     (running, _), *quantities = _quantities_of(problem.question)
     plan: list[str] = []
     used: set[int] = set()
-    for line in completion.split("\n"):
+    for line in map(str.strip, completion.split("\n")):
         if line.startswith("####"):
             break
-        if not line.strip():
+        if not line:
             continue
         free = {i for i in range(len(quantities)) if i not in used}
-        if label := _LABEL.fullmatch(line.strip()):
+        if label := _LABEL.fullmatch(line):
             number, line = int(label[2]), label[3]
             free = {i for i in free if quantities[i][0] == number}
             # A trained student may call "expanded" by a verb it knows, so the number decides.
@@ -83,7 +83,7 @@ def read_solution_plan(completion: str, problem: Problem) -> Reading:
             if line == "no change":
                 used.add(min(free))
                 continue
-        equation = _EQUATION.fullmatch(line.strip())
+        equation = _EQUATION.fullmatch(line)
         chain = equation and _chain(equation[1])
         if not chain:
             return Reading(None, UNREADABLE)

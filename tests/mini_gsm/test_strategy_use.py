@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 
 from sgpo_mini.evaluation import Evaluation
+from sgpo_mini.mini_gsm.plans import fitting_plans
+from sgpo_mini.mini_gsm.reading import read_quantities
 from sgpo_mini.mini_gsm.strategy_use import (
     IDLE_USED,
     KINDS,
@@ -18,7 +20,14 @@ from sgpo_mini.mini_gsm.strategy_use import (
     solutions,
     what_it_did,
 )
-from sgpo_mini.mini_gsm.world import SPLITS, make_problems
+from sgpo_mini.mini_gsm.world import (
+    SPLITS,
+    families_of,
+    make_problems,
+    plan_names,
+    write_expert_solution,
+    write_solution,
+)
 from sgpo_mini.problems import Problem
 
 QUESTION = (
@@ -69,6 +78,9 @@ def test_every_solution_of_the_world_follows_its_own_plan(split):
         ("Amount bought 6: 12 + 6 = 18", NOT_FITTING),
         ("Amount bought 5: 12 + 3 = 15", NOT_FITTING),  # the line's label names another number
         ("13 + 5 = 18", NOT_FITTING),  # starts from a number of nowhere
+        (told("Amount bought 5: 12 + 5 = 16", LINES[1]), NOT_FITTING),  # not from the stated 16
+        ("5 + 12 = 17", NOT_FITTING),  # a chain starts from the amount counted
+        ("12 + 5 = 17\nso 17 * 2 = 34", UNREADABLE),
         ("Add 5", UNREADABLE),
         ("", UNREADABLE),
         ("#### 34", UNREADABLE),
@@ -78,6 +90,36 @@ def test_every_solution_of_the_world_follows_its_own_plan(split):
 )
 def test_what_a_solution_did(completion, did):
     assert what_it_did(completion, PROBLEM) == did
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("\n", "\n\n"),
+        lambda text: "\n \n" + text,
+        lambda text: text.replace(" = ", "  =  "),
+        lambda text: text.replace(" = ", "="),
+        lambda text: text.replace(": ", ":"),
+        lambda text: text.replace("\n", "  \n  ", 2),
+    ],
+)
+def test_blank_lines_and_other_spaces_change_nothing(change):
+    assert what_it_did(change(told(*LINES)), PROBLEM) == OWN
+    assert what_it_did(change("12 + 5 = 17\n17 * 2 = 34\n#### 34"), PROBLEM) == OWN
+
+
+def test_every_fitting_plan_is_read_as_what_it_is():
+    """In both forms; if two quantities have the same number, the true plan decides in doubt."""
+    for problem, family in zip(make_problems("test")[::6], families_of("test")[::6], strict=True):
+        numbers = tuple(number for number, _ in read_quantities(problem.question))
+        for plan in fitting_plans(family.shape):
+            names, solution = plan_names(family, plan), write_solution(family, plan, numbers)
+            assert read_solution_plan(solution, problem).plan == names
+            read = read_solution_plan(write_expert_solution(plan, numbers), problem).plan
+            if len(set(numbers[1:])) == len(numbers[1:]):
+                assert read == names
+            else:
+                assert [s.split()[0] for s in read] == [way for way, _ in plan]
 
 
 def test_a_number_that_the_story_has_twice_is_found_by_its_label_or_by_the_plan():
@@ -93,6 +135,12 @@ def test_a_number_that_the_story_has_twice_is_found_by_its_label_or_by_the_plan(
     "completion",
     [
         "1" * 10_000 + " + 5 = 17",
+        "12" + " + 5" * 10_000 + " = 17",
+        told(*["Amount bought 6: no change"] * 10_000),
+        "A" + "a " * 50_000 + "5: 12 + 5 = 17",
+        "12" + " " * 50_000 + "= 17",
+        "12 - -5 = 17",
+        "007 + 5 = 12",
         "Amount bought " + "9" * 5_000 + ": 12 + 5 = 17",
         "(" * 500 + "12" + ")" * 500 + " + 5 = 17",
         "12 ** 9 ** 9 ** 9 = 1",
