@@ -84,7 +84,7 @@ def transfer_levels(
     """
     splits = list(base)
     figure = Figure((8, 1.5 + 0.62 * len(splits)))
-    axes = figure.add_subplot(xlim=(0, 100), ylim=(len(splits) - 0.45, -0.55), xlabel=label)
+    axes = figure.add_subplot(xlim=(0, 101), ylim=(len(splits) - 0.45, -0.55), xlabel=label)
     axes.grid(False, axis="y")
     for y, split in enumerate(splits):
         for values, color in ((chance, INK), (ceiling, RED)):

@@ -2,14 +2,13 @@
 
 The folder of a comparison holds, beside the runs themselves,
 
-- logs/NAME-SEED.json.gz and logs/base.json.gz: settings, metrics and completions of a run (the same
+- logs/NAME-SEED.json.bz2 and logs/base.json.bz2: settings, metrics and completions of a run (the same
   run gives the same bytes);
 - timings.json: the seconds and the sampled tokens of each run's training.
 """
 
-import gzip
+import bz2
 import json
-import zlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -61,9 +60,8 @@ def pack_run(run: Path, out: Path) -> None:
             answers = read_answers(run, split, guided, data)
             packed["answers"][f"{split} {prompt}"] = _flattened(answers)
     (out / "logs").mkdir(exist_ok=True)
-    # mtime=0 leaves out the time of writing, so that equal runs give equal files.
-    content = gzip.compress(json.dumps(packed, ensure_ascii=False).encode(), mtime=0)
-    _write(out / "logs" / f"{run.name}.json.gz", content)
+    content = bz2.compress(json.dumps(packed, ensure_ascii=False).encode())
+    _write(out / "logs" / f"{run.name}.json.bz2", content)
 
 
 def read_packed(out: Path, name: str) -> PackedRun:
@@ -71,15 +69,15 @@ def read_packed(out: Path, name: str) -> PackedRun:
 
     Raises ValueError if the run is missing or damaged, or answers other problems.
     """
-    path = Path(out) / "logs" / f"{name}.json.gz"
+    path = Path(out) / "logs" / f"{name}.json.bz2"
     if not path.is_file():
         raise ValueError(
             f"{path} is missing: the folder holds no finished run {name}; run the `compare` "
             "command that made it again"
         )
     try:
-        packed = json.loads(gzip.decompress(path.read_bytes()))
-    except (EOFError, zlib.error, gzip.BadGzipFile, ValueError):
+        packed = json.loads(bz2.decompress(path.read_bytes()))
+    except (EOFError, OSError, ValueError):
         raise ValueError(f"{path} is cut short or damaged: {MEND}") from None
     data, known = packed["asked"]["config"]["data"], packed["problems"]
     if other := [split for split in known if known[split] != _checksum(data, split)]:

@@ -116,8 +116,8 @@ def when_table(tables: dict) -> str:
 def runs_in(folder: Path) -> dict[str, dict[int, PackedRun]]:
     """The packed runs of a folder by row and seed, without the student before training."""
     runs: dict[str, dict[int, PackedRun]] = {}
-    for path in sorted((folder / "logs").glob("*-*.json.gz")):
-        name, seed = path.name.removesuffix(".json.gz").rsplit("-", 1)
+    for path in sorted((folder / "logs").glob("*-*.json.bz2")):
+        name, seed = path.name.removesuffix(".json.bz2").rsplit("-", 1)
         runs.setdefault(name, {})[int(seed)] = read_packed(folder, f"{name}-{seed}")
     return runs
 

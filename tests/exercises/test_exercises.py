@@ -224,8 +224,8 @@ MULTIPLY, SUBTRACT, DIVIDE = (
 )
 
 
-def reader(lines, numbers, plan, calculate=False, twice=False, start=True, chain=True):
-    """Whose plan it is, with the usual mistakes on request."""
+def reader(lines, numbers, plan, calculate=False, twice=False, start=True, chain=True, idle=True):
+    """What a completion did, with the usual mistakes on request."""
     (_, running), *rest = numbers.items()
     free, done = dict(rest), []
     for i, (first, sign, second, result) in enumerate(lines):
@@ -239,8 +239,10 @@ def reader(lines, numbers, plan, calculate=False, twice=False, start=True, chain
         running = exact[sign] if calculate else result
     if done == plan:
         return "own"
-    same = [sign for sign, _ in done] == [sign for sign, _ in plan]
-    return "other quantities" if same else "other operations"
+    used, due = {role for _, role in done}, {role for _, role in plan}
+    if used == due:
+        return "wrong operation"
+    return "idle used" if used - due and idle else "left out"
 
 
 def by_kind(lines, numbers, plan, same):
@@ -750,22 +752,21 @@ WRONG = {
     },
     "check_plan_reader": {
         "by the answer": (lambda lines, numbers, plan:
-                          "own" if lines[-1][3] == 89 else reader(lines, numbers, plan),
+                          "own" if lines[-1][3] == 32 else reader(lines, numbers, plan),
                           "not prove the plan"),
         "calculates itself": (lambda *given: reader(*given, calculate=True), "what is written"),
         "in any order": (lambda *given: by_kind(*given, lambda a, b: sorted(a) == sorted(b)),
                          "the order counts"),
-        "the operations alone": (lambda *given: by_kind(
-            *given, lambda a, b: [s for s, _ in a] == [s for s, _ in b]), "not their quantities"),
         "the quantities alone": (lambda *given: by_kind(
             *given, lambda a, b: [r for _, r in a] == [r for _, r in b]), "operations too"),
         "a beginning": (lambda *given: by_kind(*given, lambda a, b: a == b[: len(a)]),
                         "not the whole plan"),
+        "left out comes first": (lambda *given: reader(*given, idle=False), "no step of the plan"),
         "a quantity twice": (lambda *given: reader(*given, twice=True), "used once"),
         "any start": (lambda *given: reader(*given, start=False), "first number"),
         "no chain": (lambda *given: reader(*given, chain=False), "line before"),
-        "other words": (lambda *given: reader(*given).replace("own", "own plan"), "four words"),
-        "a truth value": (lambda *given: reader(*given) == "own", "four words"),
+        "other words": (lambda *given: reader(*given).replace("own", "own plan"), "five words"),
+        "a truth value": (lambda *given: reader(*given) == "own", "five words"),
     },
     "check_near_miss": {
         "its own": (lambda own, fitting: own, "own plan and so no control"),
@@ -778,7 +779,6 @@ WRONG = {
              and all(a != b for a, b in zip(own, plan, strict=True))), ()), "only one operation"),
         "not from the list": (lambda own, fitting: near_miss(own, fitting) and (
             ("raise to the power of", own[0][1]), *own[1:]), "does not fit"),
-        "something always": (lambda own, fitting: near_miss(own, fitting) or own, "return ()"),
         "a text": (lambda own, fitting: "subtract, subtract", "not a plan"),
     },
 }  # fmt: skip

@@ -1,6 +1,6 @@
 """claims.py: what a comparison's numbers say to the paper's claims."""
 
-import gzip
+import bz2
 import json
 
 import pytest
@@ -28,8 +28,8 @@ def folder_of(path, accuracies: dict[str, list[float]], alpha=lambda step: 1 / s
             ]
             packed = {"asked": {"config": {"data": "mini-gsm"}}, "metrics": log}
             packed |= {"problems": {}, "answers": {}, "sampled": {}}
-            packed = gzip.compress(json.dumps(packed).encode())
-            (folder / "logs" / f"{name}-{seed + 3}.json.gz").write_bytes(packed)
+            packed = bz2.compress(json.dumps(packed).encode())
+            (folder / "logs" / f"{name}-{seed + 3}.json.bz2").write_bytes(packed)
     return folder
 
 

@@ -1,6 +1,6 @@
 """rows.py and report.py: what each row changes; the report, of runs that are made up here."""
 
-import gzip
+import bz2
 import json
 import re
 import shutil
@@ -239,7 +239,7 @@ def test_every_group_has_its_figures_even_of_short_runs(reported):
 def test_what_is_packed_of_a_run_is_its_settings_log_and_answers(reported):
     out, _ = reported
     assert {path.name for path in (out / "logs").iterdir()} == {
-        f"{run}.json.gz" for run in ("base", *RUNS)
+        f"{run}.json.bz2" for run in ("base", *RUNS)
     }
     packed = read_packed(out, "sgpo-1")
     assert packed.metrics == read_rows(out / "sgpo-1" / "metrics.jsonl")
@@ -264,7 +264,7 @@ def test_equal_runs_are_packed_to_equal_files_however_long_they_took(reported, t
     )
     (again / "timings.jsonl").write_text(slower, encoding="utf-8")
     pack_run(again, tmp_path)
-    first, second = (folder / "logs" / "sgpo-1.json.gz" for folder in (out, tmp_path))
+    first, second = (folder / "logs" / "sgpo-1.json.bz2" for folder in (out, tmp_path))
     assert first.read_bytes() == second.read_bytes()
     assert (
         json.loads((tmp_path / "timings.json").read_text(encoding="utf-8"))["sgpo-1"]["seconds"]
@@ -304,7 +304,7 @@ def test_each_run_is_packed_as_it_finishes_and_no_report_is_made_of_a_part(
     def stopped(configs, seeds, folder, splits, controls, when_done):
         make_up(folder / "base", lambda n: n % 4 == 0)
         when_done(folder / "base")
-        assert (folder / "logs" / "base.json.gz").exists()
+        assert (folder / "logs" / "base.json.bz2").exists()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(comparison, "compare", stopped)
@@ -318,11 +318,11 @@ def test_a_packed_run_that_is_missing_or_of_another_world_is_refused(reported, t
     out, _ = reported
     with pytest.raises(ValueError, match="holds no finished run sgpo-7"):
         read_packed(out, "sgpo-7")
-    packed = json.loads(gzip.decompress((out / "logs" / "base.json.gz").read_bytes()))
+    packed = json.loads(bz2.decompress((out / "logs" / "base.json.bz2").read_bytes()))
     packed["problems"]["unseen"] = "0" * 64
     (tmp_path / "logs").mkdir()
-    content = gzip.compress(json.dumps(packed).encode())
-    (tmp_path / "logs" / "base.json.gz").write_bytes(content)
+    content = bz2.compress(json.dumps(packed).encode())
+    (tmp_path / "logs" / "base.json.bz2").write_bytes(content)
     with pytest.raises(ValueError, match=r"answers to other problems \(unseen\)"):
         read_packed(tmp_path, "base")
 
