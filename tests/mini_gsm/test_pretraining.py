@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import islice
 
 import pytest
 import torch
@@ -10,18 +11,27 @@ from sgpo_mini.mini_gsm import pretraining
 from sgpo_mini.mini_gsm.plans import LARGEST
 from sgpo_mini.mini_gsm.pretraining import (
     MAX_NEW_TOKENS,
+    SETTINGS,
     give_numbers_waves,
     let_heads_look_back,
     make_tiny_student,
     over_families,
     save_tiny_student,
+    settings_for,
     vocabulary_texts,
 )
 from sgpo_mini.mini_gsm.stream import pretraining_stream
-from sgpo_mini.mini_gsm.world import SPLITS, draw_problems, make_problems
+from sgpo_mini.mini_gsm.world import CONTROL, DATA, SPLITS, draw_problems, make_problems
 from sgpo_mini.student import load_student, new_student
+from sgpo_mini.training import METHODS, Config
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def smaller(monkeypatch):
+    monkeypatch.setattr(pretraining, "LAYERS", 2)
+    monkeypatch.setattr(pretraining, "WIDTH", 64)
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +58,60 @@ def test_it_can_read_and_write_every_problem(student):
             ids = student.completion_ids(solution)
             assert student.decode(ids) == solution
             assert len(ids) <= MAX_NEW_TOKENS
+
+
+def test_the_vocabulary_has_one_order_and_is_that_of_the_shipped_student(student):
+    shipped = load_student("tiny", device="cpu").tokenizer
+    assert shipped.get_vocab() == student.tokenizer.get_vocab()
+
+
+def test_the_shipped_size(monkeypatch):
+    monkeypatch.setattr(pretraining, "pretrain", lambda student, *_, **settings: student)
+    student = make_tiny_student(0)
+    assert sum(p.numel() for p in student.model.parameters()) == 513_504
+    shipped = load_student("tiny", device="cpu").model
+    assert {n: w.shape for n, w in student.model.state_dict().items()} == {
+        n: w.shape for n, w in shipped.state_dict().items()
+    }
+    assert student.model.config.tie_word_embeddings
+
+
+def test_the_seed_decides_all(smaller):
+    weights = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(len(weights))
+        student = make_tiny_student(seed, steps=2)
+        weights.append([p.detach() for p in student.model.parameters()])
+    same = [all(map(torch.equal, weights[0], other)) for other in weights[1:]]
+    assert same == [True, False]
+
+
+@pytest.mark.parametrize("control", [False, True])
+def test_it_learns_from_the_stream_of_its_seed_and_world(smaller, monkeypatch, control):
+    streams = []
+    monkeypatch.setattr(pretraining, "pretrain", lambda _, stream, **told: streams.append(stream))
+    make_tiny_student(3, control=control)
+    growing = pretraining.GROWING * pretraining.BATCH_SIZE
+    expected = pretraining_stream(3, growing, control)
+    assert list(islice(streams[0], 200)) == list(islice(expected, 200))
+
+
+@pytest.mark.parametrize("data", [DATA, CONTROL])
+@pytest.mark.parametrize("method", METHODS)
+def test_settings_of_a_method_make_a_possible_configuration(method, data):
+    settings = settings_for(data, method)
+    assert (settings["max_new_tokens"], settings["steps"]) == (MAX_NEW_TOKENS, 30)
+    Config(method=method, data=data, **settings).check()
+    assert settings_for("gsm8k", method) == settings_for("own.jsonl", method) == {}
+
+
+def test_settings_depend_on_the_training_set_and_on_the_solutions_given():
+    assert settings_for(DATA, "sgpo", split="hard")["delta"] == SETTINGS["sgpo-hard"]["delta"]
+    assert settings_for(DATA, "sgpo", split="easy") == settings_for(DATA, "sgpo")
+    for method in ("sft", "luffy", "hpt"):
+        own, expert = (settings_for(DATA, method, s) for s in ("solution", "expert_solution"))
+        assert own["learning_rate"] == SETTINGS[f"{method}-own-form"]["learning_rate"]
+        assert expert["learning_rate"] == SETTINGS[method]["learning_rate"]
 
 
 def test_each_number_is_one_token_with_and_without_a_space(student):
@@ -104,6 +168,18 @@ def test_each_split_is_measured_and_stands_in_the_model_card(student, monkeypatc
         assert f"| `{split}` | {row['guided'][0]:.3f} (" in card
     assert json.loads((tmp_path / "measured.json").read_text("utf-8")) == measured
     assert load_student(tmp_path).tokenizer.vocab_size == student.tokenizer.vocab_size
+
+
+def test_the_control_worlds_student_is_measured_in_the_control_world(
+    student, monkeypatch, tmp_path
+):
+    worlds = []
+    monkeypatch.setattr(
+        pretraining, "measure_tiny_student", lambda student, control: worlds.append(control) or {}
+    )
+    for control in (False, True):
+        save_tiny_student(student, tmp_path, "the command", control)
+    assert worlds == [False, True]
 
 
 def test_an_accuracy_over_families_counts_each_family_once():
