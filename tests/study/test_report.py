@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from made_up_runs import make_up
 
 from sgpo_mini.__main__ import main
 from sgpo_mini.commands.compare import _rows
@@ -27,7 +28,6 @@ from sgpo_mini.study.report import (
     run_comparison,
 )
 from sgpo_mini.study.rows import BASELINE, EVALUATED, ROWS, config_of
-from sgpo_mini.study.sampled import SAMPLES
 from sgpo_mini.support.files import read_rows
 from sgpo_mini.support.intervals import confidence_interval
 
@@ -96,35 +96,6 @@ def test_the_command_line_names_rows(tmp_path, capsys):
 
 
 # The report
-
-
-def make_up(folder: Path, right, steps: int = 20, **logged) -> None:
-    """A finished run that solves the problems for which right(number) is true."""
-    for split in EVALUATED:
-        for guided in (False, True):
-            path = answers_path(folder, split, guided)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            rows = []
-            for number, problem in enumerate(make_problems(split)):
-                row = {"id": problem.id, "correct": bool(right(number)), "truncated": False}
-                row["completion"] = problem.solution if row["correct"] else "#### 1"
-                rows.append(json.dumps(row) + "\n")
-            path.write_text("".join(rows), encoding="utf-8")
-        sampled = {
-            "right": [SAMPLES * bool(right(n)) for n, _ in enumerate(make_problems(split))],
-            "true plan": [0.5 for _ in make_problems(split)],
-        }
-        path = folder / "answers" / f"{split}.json"
-        path.write_text(json.dumps(sampled), encoding="utf-8")
-    if logged:
-        log = [{"step": step, **logged} for step in range(1, steps + 1)]
-        times = [{"step": r["step"], "seconds": 0.5, "sampled_tokens": 100} for r in log]
-        for name, made in (("metrics", log), ("timings", times)):
-            (folder / f"{name}.jsonl").write_text(
-                "".join(json.dumps(row) + "\n" for row in made), encoding="utf-8"
-            )
-    asked = {"config": {"early_stop": 0, "data": "mini-gsm"}, "splits": EVALUATED, "weights": None}
-    (folder / "evaluated.json").write_text(json.dumps({"asked": asked}), encoding="utf-8")
 
 
 NAMES = ["grpo", "sft", "sgpo", "shuffled"]
@@ -217,6 +188,27 @@ def test_the_report_says_how_many_differences_leave_out_zero_by_chance(reported)
     assert re.search(r"about 1 of their 95 % intervals would exclude 0 by chance; \d+ do\.", text)
 
 
+def test_with_one_seed_no_interval_stands_beside_a_difference(reported, tmp_path):
+    out, _ = reported
+    made = json.loads((out / "made.json").read_text(encoding="utf-8")) | {"seeds": [1]}
+    (tmp_path / "made.json").write_text(json.dumps(made), encoding="utf-8")
+    shutil.copy(out / "timings.json", tmp_path)
+    shutil.copytree(out / "logs", tmp_path / "logs")
+    text = report_comparison(tmp_path)
+    assert "**This is one seed (1).**" in text and "by chance" not in text
+    assert "paper's claims" not in text
+    assert tables_of(text)[0][5][2] == "60.0<br>+10.0"
+    assert found_in(tmp_path)["seeds"] == [1]
+
+
+def test_rows_that_others_are_compared_with_are_always_run(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(comparison, "compare", lambda configs, *_, **told: asked.append(configs))
+    with pytest.raises(ValueError, match="holds no finished run grpo-0"):
+        run_comparison(tmp_path, ["hard-sgpo", "half", "half"])
+    assert [list(configs) for configs in asked] == [["grpo", "hard-grpo", "hard-sgpo", "half"]]
+
+
 def test_the_use_of_strategies_is_told_of_two_splits(reported):
     _, text = reported
     for title, *lines in tables_of(text)[2:4]:
@@ -252,6 +244,15 @@ def test_what_is_packed_of_a_run_is_its_settings_log_and_answers(reported):
         assert answers == read_answers(out / "sgpo-1", split, guided)
     times = json.loads((out / "timings.json").read_text(encoding="utf-8"))
     assert times["sgpo-1"] == {"sampled tokens": 2000, "seconds": 10.0} and set(times) == set(RUNS)
+
+
+def test_a_run_without_sampled_answers_is_not_packed(reported, tmp_path):
+    out, _ = reported
+    run = shutil.copytree(out / "sgpo-1", tmp_path / "sgpo-1")
+    (run / "answers" / "longer.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"longer\.json"):
+        pack_run(run, tmp_path)
+    assert not (tmp_path / "logs").exists()
 
 
 def test_equal_runs_are_packed_to_equal_files_however_long_they_took(reported, tmp_path):

@@ -7,17 +7,21 @@ import pytest
 import torch
 
 from sgpo_mini.evaluation import Evaluation
+from sgpo_mini.mini_gsm.grammar import EACH
+from sgpo_mini.mini_gsm.strategy_use import KINDS, OWN, UNREADABLE
 from sgpo_mini.mini_gsm.world import CONTROL, DATA, TRANSFER_SPLITS, families_of, make_problems
 from sgpo_mini.strategy_sources.controls import half_of_the_strategies
-from sgpo_mini.study.figures import accuracy_by_verb, accuracy_curve
+from sgpo_mini.study.figures import accuracy_by_verb, accuracy_curve, curves_of
 from sgpo_mini.study.main_job import summary
 from sgpo_mini.study.packed_runs import PackedRun
 from sgpo_mini.study.rows import EVALUATED, ROWS, config_of
 from sgpo_mini.study.sampled import SAMPLES, measure_sampled, solution_probabilities
+from sgpo_mini.study.strategy_use_table import shares_of, use_section
 from sgpo_mini.study.tables import (
     by_family,
     by_step,
     ceilings_of,
+    chance_of,
     compared,
     outcome_table,
     ratio_table,
@@ -138,15 +142,29 @@ def test_the_table_of_the_main_job_has_at_most_eight_rows_and_guided_last(played
     assert ceilings_of("runs/another") == {}
 
 
-def sentence(test, transfer, seeds=2):
-    """The summary where SGPO is right on `test` and on `composed` so much more often than GRPO."""
+def test_chance_is_that_of_a_plan_drawn_from_those_that_fit():
+    """26 plans of three clauses, 27 after boxes; 80 of four clauses, 8 of two, 2 of one."""
+    boxes = sum(EACH in family.clauses for family in families_of("test"))
+    assert chance_of("test") == pytest.approx((boxes / 27 + (360 - boxes) / 26) / 360)
+    assert chance_of("longer") == pytest.approx(1 / 80)
+    assert chance_of("easy") == pytest.approx(1 / 8)
+    assert chance_of("sure_and_wrong") == pytest.approx(1 / 2)
+
+
+def sentence(test, transfer, seeds=2, unseen=(-1, 1)):
+    """The summary where SGPO minus GRPO is `test`, a (difference, interval), on `test`.
+
+    On `composed` and `unseen` the intervals are `transfer` and `unseen`, elsewhere (-1, 1).
+    """
     rows = [
         {"split": split, "measure": "greedy", "chance": 0.04, "base": 0.1}
         | {"grpo": [0.5] * seeds, "sgpo": [0.5 + gap[0]] * seeds, "difference": gap[0]}
         | {"over seeds": gap[1] if seeds > 1 else None, "over families": gap[1]}
         for split, gap in {**dict.fromkeys(TRANSFER_SPLITS, (0.0, (-1, 1))), "test": test}.items()
     ]
-    rows[0] |= {"over seeds": transfer if seeds > 1 else None, "over families": transfer}
+    for place, interval in ((0, transfer), (TRANSFER_SPLITS.index("unseen"), unseen)):
+        seeds_of = interval if seeds > 1 else None
+        rows[place] |= {"over seeds": seeds_of, "over families": interval}
     return summary(rows)
 
 
@@ -161,6 +179,24 @@ def test_the_first_sentence_says_what_the_table_shows():
     told = sentence(below, (-0.2, -0.1), seeds=1)
     assert "over families, an interval that excludes 0" in told
     assert "clearly below 0 on `composed` too" in told
+    told = sentence(above, (0.1, 0.2), unseen=(0.1, 0.3))
+    assert told.endswith(" The difference is clearly above 0 on `composed` and `unseen` too.")
+    told = sentence(above, (0.1, 0.2), unseen=(-0.3, -0.1))
+    assert "above 0 on `composed` too. The difference is clearly below 0 on `unseen` too." in told
+    for bound in ((0.0, 0.2), (-0.2, 0.0)):  # an interval that touches 0 does not exclude it
+        assert "allows both signs" in sentence((0.1, bound), bound)
+        assert "clear on none" in sentence((0.1, bound), bound)
+
+
+def test_the_sentence_agrees_with_the_table_of_the_same_rows(played):
+    rows = compared(both(played), played["base"])
+    told, table_of = summary(rows), outcome_table(rows, {})
+    line = next(line for line in table_of.splitlines() if line.startswith("| `test` ("))
+    cells = [cell.strip() for cell in line.split("|")[1:-1]]
+    assert f"where chance is {cells[1]} %" in told and f"solves {cells[2]} % of" in told
+    assert f"after GRPO {cells[3]} %, after SGPO {cells[4]} %" in told
+    assert f"GRPO is {cells[5]} points over seeds" in told
+    assert all(f"`{split}`" in told for split in TRANSFER_SPLITS)
 
 
 def test_a_curve_goes_from_the_base_student_to_the_trained_one(played):
@@ -184,6 +220,35 @@ def test_the_accuracy_of_a_verb_is_that_of_the_plans_that_use_it(played):
         if any(step.endswith(" bought") for step in problem.plan)
     ]
     assert found["bought"] == pytest.approx(sum(right) / len(right) / 2)
+
+
+def test_a_curve_that_is_0_or_missing_everywhere_is_left_out(played):
+    run = played["sgpo"]
+    logs = [{"step": 1, "entropy": 0.5, "alpha": 0.0}, {"step": 2, "entropy": 0.4, "alpha": 0.0}]
+    curves = curves_of([replace(run, metrics=logs)] * 2, played["base"])
+    assert curves["entropy"] == [[(1, 0.5), (2, 0.4)]] * 2 and "alpha" not in curves
+    silent = [{"step": 1, "entropy": None, "alpha": 0.2}]
+    curves = curves_of([replace(run, metrics=silent)], played["base"])
+    assert set(curves) == {"accuracy", "alpha"}
+
+
+def test_shares_of_plans_are_means_over_runs_and_arithmetic_needs_a_true_plan(played):
+    def solving(every):
+        evaluation = played["base"].answers["test", False]
+        texts = tuple(
+            (problem.solution if number % every == 0 else "Hm.",)
+            for number, problem in enumerate(evaluation.problems)
+        )
+        correct = tuple((text != ("Hm.",),) for text in texts)
+        answers = replace(evaluation, completions=texts, correct=correct)
+        return replace(played["base"], answers={("test", False): answers})
+
+    shares = shares_of([solving(2), solving(4)], "test")
+    assert list(shares) == list(KINDS) and sum(shares.values()) == pytest.approx(1)
+    assert (shares[OWN], shares[UNREADABLE]) == pytest.approx((0.375, 0.625))
+    told = use_section({"sgpo": [solving(2), solving(4)]}, played["base"], ["test"]).splitlines()
+    assert told[-1].startswith("| sgpo | 37.5 |") and told[-1].endswith("| 62.5 | 100.0 |")
+    assert told[-2].startswith("| base | 0.0 |") and told[-2].endswith("| 100.0 | — |")
 
 
 def test_a_row_changes_the_strategies_alone():
