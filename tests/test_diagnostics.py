@@ -77,9 +77,10 @@ def test_evaluate_prints_the_share_that_was_cut_off_also_where_it_is_small(
     run, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    status, out, err = run("evaluate", "--limit", 20, "--prompt", "guided")
-    assert status == 0 and "cut off" not in err
-    assert "guided: 0.0% of the completions were cut off at 40 tokens and count as wrong\n" in out
+    told = "guided: 0.0% of the completions were cut off at 64 tokens and count as wrong\n"
+    for split in ((), ("--split", "test")):
+        status, out, err = run("evaluate", "--limit", 10, "--prompt", "guided", *split)
+        assert status == 0 and "cut off" not in err and told in out
 
 
 @pytest.mark.parametrize("share", [0.5, 0.7, 0.99])

@@ -34,7 +34,9 @@ def test_shuffled_strategies_are_other_families_and_never_the_own(split):
         assert after.strategy != before.strategy
         assert by_strategy[after.strategy] - {before.family}
         assert (after.id, after.question) == (before.id, before.question)
-    assert given == shuffled(asked, seed=1) != shuffled(asked, seed=2)
+    assert given == shuffled(asked, seed=1)
+    if len(by_strategy) > 2:  # else there is one choice
+        assert given != shuffled(asked, seed=2)
 
 
 def test_where_families_are_unknown_another_problems_different_strategy_is_given():
