@@ -51,18 +51,19 @@ def check_own_strategy(function: Callable) -> str:
 @exercise
 def check_wrong_strategies(function: Callable) -> str:
     """Exercise: for each problem another family's, and different, strategy, `f(problems)`."""
-    names = ("pack", "shelf_get_give", "share", "four_changes")
-    of = {name: [p for p in make_problems("validation") if p.family == name] for name in names}
-    pack, shelf, share, changes = (of[name] for name in names)
-    mixed = pack[:5] + shelf[:3] + share[:1] + changes[:2]
+    families: dict[str, list] = {}
+    for problem in make_problems("composed"):
+        families.setdefault(problem.family, []).append(problem)
+    first, second, third, fourth = list(families.values())[:4]  # three problems each
+    mixed = first + second + third[:1] + fourth[:2]
     random.Random(1).shuffle(mixed)
-    twin = [replace(problem, strategy=pack[0].strategy) for problem in shelf[:2]]
-    worded = [replace(p, strategy=f"{p.strategy}\n- Check the result") for p in share[:2]]
+    twin = [replace(problem, strategy=first[0].strategy) for problem in second[:2]]
+    worded = [replace(p, strategy=f"{p.strategy}\n- Check the result") for p in third[:2]]
     cases = (
-        ("four families in their order", pack[:3] + shelf[:3] + share[:3] + changes[:3]),
+        ("four families in their order", first + second + third + fourth),
         ("families mixed, of unequal size", mixed),
-        ("two families that share a strategy", pack[:2] + twin + changes[:1]),
-        ("a family with two strategies", share[2:4] + worded + changes[:1]),
+        ("two families that share a strategy", first[:2] + twin + fourth[:1]),
+        ("a family with two strategies", third[2:] + worded + fourth[:1]),
     )
     for about, problems in cases:
         call = f"f(problems) with {about}"
