@@ -131,6 +131,10 @@ TRAIN = ("train", "--steps", 2, "--max-new-tokens", 16, "--learning-rate", 1e-3)
         ("strategies --source solution --data gsm8k --answer-column a", "has no --answer-column"),
         ("strategies --source subquestions --data gsm8k --answer-column a", "has no --answer-col"),
         ("strategies --inspect s.jsonl --answer-column a", "without --data has no --answer-column"),
+        (
+            "train --split composed",
+            "mini-gsm's splits for training are train, easy, hard, not 'composed'",
+        ),
         ("train --data gone.jsonl", "gone.jsonl can't be read"),
         ("train --student no/such-student", "no student can be loaded from 'no/such-student'"),
         ("train --strategies gone.jsonl", "gone.jsonl can't be read"),
@@ -155,6 +159,7 @@ TRAIN = ("train", "--steps", 2, "--max-new-tokens", 16, "--learning-rate", 1e-3)
         ("pretrain --lora-rank 4 --epochs 3", "has no --epochs, --lora-rank"),
         ("pretrain --data gsm8k", "has no --data"),
         ("pretrain --student tiny --steps 5", "has no --steps"),
+        ("pretrain --student tiny --control", "has no --control"),
         ("pretrain --student tiny --epochs 0", "whole number of at least 1"),
         ("pretrain --student tiny --learning-rate 0", "finite number above 0"),
         ("pretrain --student no/such-student", "no student can be loaded"),
@@ -507,6 +512,16 @@ def test_on_mini_gsm_its_own_settings_hold_unless_others_are_given(run, story_st
     assert 0 <= row["validation_accuracy"] < 0.2
 
 
+@pytest.mark.parametrize("split", ["easy", "hard"])
+def test_on_the_easy_and_hard_chains_their_own_settings_hold(run, story_student, split):
+    asked = ("train", "--student", story_student, "--steps", 1, "--split", split, "--out", "run")
+    status, _, err = run(*asked, "--problems-per-step", 2)
+    assert status == 0, err
+    saved = json.loads(Path("run/config.json").read_text(encoding="utf-8"))
+    chosen = pretraining.SETTINGS["sgpo-hard" if split == "hard" else "sgpo"]
+    assert saved["split"] == split and chosen.items() <= saved.items()
+
+
 def test_settings_of_the_chat_template_are_saved_with_the_run_and_go_on_with_the_student(
     run, refused, even_student, data
 ):
@@ -742,6 +757,31 @@ def test_pretrain_makes_a_student_that_loads_with_plain_transformers(run, monkey
     own = load_student(folder, device="cpu")
     with torch.no_grad():
         assert torch.equal(model(**ids).logits, own.model(**ids).logits)
+
+
+def test_pretraining_for_the_control_world_is_measured_there_and_told_in_the_card(
+    run, smaller, monkeypatch
+):
+    worlds = []
+    measured = {"validation": {"guided": [0.5, 0.4, 0.6]}}
+    monkeypatch.setattr(pretraining, "_model_card", lambda student, measured, command: command)
+    monkeypatch.setattr(
+        pretraining,
+        "measure_tiny_student",
+        lambda student, control: worlds.append(control) or measured,
+    )
+    asked = ("pretrain", "--steps", 2, "--threads", 1)
+    for name, words in (("control", ["--control"]), ("world", [])):
+        status, out, err = run(*asked, *words, "--out", name)
+        assert status == 0, err
+        assert "guided: 0.5000 (95 % interval 0.4000 to 0.6000) on validation\n" in out
+        card = Path(name, "student/README.md").read_text(encoding="utf-8")
+        assert card.endswith("--steps 2 --control" if words else "--steps 2")
+    assert worlds == [True, False]
+    weights = [
+        Path(name, "student/model.safetensors").read_bytes() for name in ("control", "world")
+    ]
+    assert weights[0] != weights[1]
 
 
 def test_a_stopped_pretraining_goes_on_to_the_same_student(run, smaller, refused, interrupt_at):
