@@ -85,7 +85,9 @@ def groups_with_signal(
             left.plot(places, [row] * len(places), ls="", ms=7 if kind else 6, **look)
         text = "0" if lost else f"{max(advantages):+.2f}  {min(advantages):+.2f}"
         left.text(group_size + 0.9, row, text.replace("-", "−"), va="center", size=9)
-    left.set(xlim=(0.4, group_size + 4.2), ylim=(len(order) - 0.5, -1.6), xlabel="tries of a group")
+    left.set(
+        xlim=(0.4, group_size + 4.2), ylim=(len(order) - 0.5, -1.6), xlabel="completions of a group"
+    )
     left.text(group_size + 0.9, -1, "advantages", va="center", size=9, color=GREY)
     left.set_xticks(range(1, group_size + 1))
     left.set_yticks(range(len(order)), order)
@@ -102,7 +104,7 @@ def groups_with_signal(
     right.plot(p, theory, color=BLUE, lw=2, label=f"theory: 1 − p{power} − (1 − p){power}")
     look = {"ls": "", "marker": "D", "ms": 7, "color": ORANGE, "mec": INK, "clip_on": False}
     right.plot(*zip(*shares, strict=True), **look, zorder=3, label=f"a problem, {count} groups")
-    right.set(xlim=(0, 1), ylim=(0, 1), xlabel="pass rate p (share of right tries)")
+    right.set(xlim=(0, 1), ylim=(0, 1), xlabel="pass rate p (share that is right)")
     right.set(ylabel="share of groups with a signal", title="How often one teaches")
     right.set_box_aspect(1)
     right.set_anchor("N")

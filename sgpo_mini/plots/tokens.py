@@ -37,7 +37,7 @@ def token_kl_strip(tokens: list[str], kl: list[float], delta: float | None = Non
         look = {"ha": "center", "va": "center", "zorder": 4, "color": color}
         middle = column + width / 2
         axes.text(middle, line + 0.37, text, size=size, family="DejaVu Sans Mono", **look)
-        axes.text(middle, line + 0.73, f"{max(value, 0):.2f}", size=0.68 * size, **look)
+        axes.text(middle, line + 0.73, f"{max(value, 0) + 0:.2f}", size=0.68 * size, **look)
     axes.set_axis_off()
     axes.set_title("KL(guided ‖ unguided) at each token of one solution")
     bar = figure.colorbar(shades, ax=axes, fraction=0.03, pad=0.02, aspect=12, label="KL (nats)")
