@@ -12,9 +12,9 @@ from pathlib import Path
 
 import matplotlib
 
-from sgpo_mini import rollout, student
+from sgpo_mini import rollout, student, training
 
-HUB = "Qwen/Qwen2.5-0.5B-Instruct"
+HUB = ("Qwen/Qwen2.5-0.5B-Instruct", "HuggingFaceTB/SmolLM2-135M-Instruct")
 PROFILE = 'PROFILE = "laptop"'
 TOKENS = 3
 
@@ -34,16 +34,20 @@ def main(notebook: Path, model: str) -> None:
 
 
 def cut_short(model: str) -> None:
-    load, decode = student.load_student, rollout.decode
+    load, decode, warm_up = student.load_student, rollout.decode, training.warm_up
 
     def load_small(source="tiny", **options):
-        return load(model if source == HUB else source, **options)
+        return load(model if source in HUB else source, **options)
 
     def decode_little(one, *given, max_new_tokens, **options):
         most = TOKENS if is_large(one) else max_new_tokens
         return decode(one, *given, max_new_tokens=min(max_new_tokens, most), **options)
 
+    def warm_up_little(one, problems, **options):
+        return warm_up(one, problems[:16], **options)
+
     student.load_student, rollout.decode = load_small, decode_little
+    training.warm_up = warm_up_little
 
 
 def is_large(one: student.Student) -> bool:

@@ -21,13 +21,13 @@ def model(tokenizer_dir, tmp_path_factory):
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.name)
-def test_every_cell_runs(gsm8k_dir, model, notebook):
+def test_every_cell_runs(gsm8k_dir, model, notebook, tmp_path):
     done = subprocess.run(
         [sys.executable, TESTS / "played_notebook.py", notebook, model],
         capture_output=True,
         text=True,
         timeout=600,
-        env=os.environ | {"SGPO_GSM8K_DIR": str(gsm8k_dir)},
+        env=os.environ | {"SGPO_GSM8K_DIR": str(gsm8k_dir), "SGPO_RUNS": str(tmp_path)},
         encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -15,5 +15,5 @@ from .rollouts import check_completion_logps, check_completion_mask
 from .start_here import check_adaptive_weight, check_kept_tokens
 from .strategies import PEARS, check_own_strategy, check_wrong_strategies
 from .strategy_transfer import check_near_miss, check_plan_reader
-from .train_a_student import check_first_bad_step, check_joined_loss
+from .train_a_student import check_first_bad_step, check_learning
 from .when_to_distill import check_clipped_loss, check_targets

@@ -298,9 +298,49 @@ def mean_of(values, mask, kept):
     return (values * mask * kept).sum(1) / mask.sum(1)
 
 
-def joined(explored, distilled, rows, alpha, count=None):
-    total = explored.sum() + (alpha.detach()[rows] * distilled).sum()
-    return total / (count or len(explored))
+def learning(total=len, weigh=None, grpo=1.0, clip=True, few=False, guard=True, told=None):
+    """The `learn` of notebook 07, with the usual mistakes on request.
+
+    `total`: what the sum over targets is divided by; `weigh`: the weights of the targets in place
+    of their own α; `few`: the mean over the rollouts that have an advantage.
+    """
+
+    def learn(student, alone, guided, tries, advantages, alpha, targets, delta):
+        from sgpo_mini import distillation_loss, grpo_loss, score
+        from sgpo_mini.rollout import strategy_kl
+
+        if few:
+            tries, advantages = (
+                tries.select(advantages.nonzero().squeeze(1)),
+                advantages[advantages != 0],
+            )
+        logps = score(student, alone, tries) if len(tries.rows) else torch.zeros(0, 1)
+        explored = grpo * grpo_loss(logps, logps.detach(), advantages, tries.mask)
+        if explored.requires_grad:
+            explored.backward()
+        distilled = torch.zeros(())
+        if len(targets.rows) or not guard:
+            kl = strategy_kl(student, guided, alone, targets)
+            losses = distillation_loss(kl, targets.mask, delta if clip else None)
+            weights = alpha[targets.rows] if weigh is None else weigh(alpha, targets.rows)
+            distilled = (weights * losses).sum() / total(alone)
+            distilled.backward()
+        return told or (explored.item(), distilled.item())
+
+    return learn
+
+
+def steps_too(student, *arguments):
+    losses = learning()(student, *arguments)
+    torch.optim.SGD(student.model.parameters(), lr=0.1).step()
+    return losses
+
+
+def imitates(student, alone, guided, tries, advantages, alpha, targets, delta):
+    from sgpo_mini import score
+
+    (-score(student, guided, tries).mean()).backward()
+    return 0.0, 0.0
 
 
 def first_bad(bad, rows, factor=4.0, patience=3, last=False, of_step=True, anew=True):
@@ -367,38 +407,26 @@ def questions_split(problems, share):
 
 
 WRONG = {
-    "check_joined_loss": {
-        "a mean over targets": (lambda e, d, r, a: e.mean() + (a.detach()[r] * d).mean(),
-                                "all P problems"),
-        "divided by the targets": (lambda e, d, r, a: joined(e, d, r, a, max(len(r), 1)),
-                                   "all P problems"),
-        "the sum": (lambda e, d, r, a: joined(e, d, r, a, 1), "take the mean"),
-        "the first weights": (lambda e, d, r, a: e.mean() + (a.detach()[: len(r)] * d).sum() / 4,
-                              "alpha[rows]"),
-        "one weight for all": (lambda e, d, r, a: e.mean() + a.detach().mean() * d.sum() / 4,
-                               "its own α"),
-        "means of everything": (lambda e, d, r, a: e.mean() + a.detach().mean() * d.mean(),
-                                "its own α"),
-        "no weight": (lambda e, d, r, a: e.mean() + d.sum() / len(e), "α is missing"),
-        "the gradient of alpha": (lambda e, d, r, a: (e.sum() + (a[r] * d).sum()) / len(e),
-                                  "gradient into α"),
-        "no gradient": (lambda e, d, r, a: joined(e, d, r, a).detach(), "no gradient"),
-        "only those with a target": (lambda e, d, r, a: (e[r].sum() + (a[r] * d).sum()) / len(r),
-                                     "still has its L_GRPO"),
-        "a weight for both": (lambda e, d, r, a: (a * e).mean() + (a[r] * d).sum() / 4, "only L_"),
-        "a mixture": (lambda e, d, r, a: ((1 - a) * e).mean() + (a[r] * d).sum() / 4, "1 - α"),
-        "a mean of nothing": (lambda e, d, r, a: e.mean() + (a.detach()[r] * d).mean()
-                              * len(r) / len(e), "NaN"),
-        "half of the gradient": (lambda e, d, r, a: joined(e, (d + d.detach()) / 2, r, a),
-                                 "gradient to L_KD"),
-        "no gradient to one": (lambda e, d, r, a: joined(e.detach(), d, r, a),
-                               "gradient to L_GRPO"),
-        "one number a problem": (lambda e, d, r, a: e.index_add(0, r, a[r] * d), "shape"),
-        "subtracted": (lambda e, d, r, a: 2 * e.mean() - joined(e, d, r, a), "add the two losses"),
-        "GRPO alone": (lambda e, d, r, a: e.mean(), "L_KD is missing"),
-        "the KL alone": (lambda e, d, r, a: joined(e, d, r, a) - e.mean(), "L_GRPO is missing"),
-        "something else": (lambda e, d, r, a: e.mean() * 7, "/ P"),
-        "a text": (lambda e, d, r, a: "0.29", "not a tensor"),
+    "check_learning": {
+        "no gradient": (lambda *arguments: (0.0, 0.0), "call backward()"),
+        "no GRPO": (learning(grpo=0.0), "L_GRPO is missing"),
+        "the wrong sign": (learning(grpo=-1.0), "wrong sign"),
+        "a sum over rollouts": (learning(grpo=8.0), "not a sum"),
+        "only those with an advantage": (learning(few=True), "still counts"),
+        "no KL": (learning(weigh=lambda a, rows: 0 * a[rows]), "L_KD^clip is missing"),
+        "no clip": (learning(clip=False), "above delta"),
+        "a mean over targets": (learning(total=lambda alone: 3), "all P problems"),
+        "the sum": (learning(total=lambda alone: 1), "divide by P"),
+        "no weight": (learning(weigh=lambda a, rows: 1), "α is missing"),
+        "neither": (learning(weigh=lambda a, rows: 1, total=lambda alone: 3), "divide by all P"),
+        "the first weights": (learning(weigh=lambda a, r: a[: len(r)]), "alpha[targets.rows]"),
+        "one weight for all": (learning(weigh=lambda a, rows: a.mean()), "its own α"),
+        "something else": (learning(weigh=lambda a, rows: 2 * a[rows]), "not with 1, 0.025"),
+        "another gradient": (imitates, "no mix of the two losses"),
+        "the step too": (steps_too, "changed the weights"),
+        "a mean of nothing": (learning(total=lambda alone: 4, guard=False), "without a target"),
+        "one number": (learning(told=0.5), "two numbers"),
+        "other numbers": (learning(told=(0.5, 0.1)), "as L_GRPO"),
     },
     "check_first_bad_step": {
         "never": (lambda rows, factor=4.0, patience=3: 0, "slowly"),
