@@ -6,7 +6,7 @@ colour-blind readers can tell apart.
 
 from .costs import cost_growth
 from .differences import forest, gain_by_group, pass_rate_by_prompt, seed_differences
-from .domain import walks_and_gains
+from .domain import success_by_student, walks_in_town
 from .dynamics import training_dynamics
 from .learning import SMOOTHING_STEPS, accuracy_by_step, weights_by_step, window_means
 from .looks import BLUE, GREEN, GREY  # for your own figures
@@ -21,4 +21,4 @@ from .tokens import (
     two_fits,
 )
 from .transfer import transfer_gains, transfer_levels
-from .weights import kl_histogram, weight_surface
+from .weights import kept_by_delta, weight_surface

@@ -1,7 +1,5 @@
 """When to distill: the weight α of a problem, and the tokens that δ leaves out."""
 
-import math
-
 from matplotlib.figure import Figure
 
 from .looks import BLUE, GREEN, GREY, INK, ORANGE, RED
@@ -43,9 +41,7 @@ def weight_surface(
             if count > 1:
                 axes.text(*spot, f"{count}", size=8.5, ha="center", va="center", zorder=5)
         axes.plot([], [], **look, ms=9, label=f"{kind} ({len(places)})")
-    axes.set(
-        xlabel="p_auto: share of right answers alone", title="The weight α over both pass rates"
-    )
+    axes.set_xlabel("p_auto: share of right answers alone")
     axes.set_ylabel("p_guide: share of right answers with the strategy")
     axes.grid(False)
     bar = figure.colorbar(shades, ax=axes, label="α (no unit)")
@@ -55,34 +51,28 @@ def weight_surface(
 
 
 @own_style
-def kl_histogram(values: dict[str, list[float]], deltas: list[float]) -> Figure:
-    """The distribution of the KL of the targets' tokens, in nats, on logarithmic axes.
+def kept_by_delta(values: dict[str, list[float]], deltas: list[float]) -> Figure:
+    """The share of the KL that each δ keeps, for several kinds of problems.
 
-    values[kind] holds the KL of each token; the bars are stacked by kind, and a KL below 0.001 is
-    counted in the first bar. The loss leaves out the tokens to the right of a δ line.
+    values[kind] holds the KL of each target token, in nats. Vertical lines mark `deltas`.
     """
-    figure = Figure((8, 4.4))
-    axes = figure.add_subplot(xscale="log", yscale="log", xlabel="KL of a token (nats)")
-    low, high, size = -3, math.log10(30), 28
-    edges = [10 ** (low + (high - low) * i / size) for i in range(size + 1)]
-    below = [0] * size
-    looks = zip((BLUE, ORANGE, GREEN, GREY), ("", "//", "..", "xx"), strict=True)
-    for (kind, some), (color, hatch) in zip(values.items(), looks, strict=False):
-        counts = [0] * size
-        for value in some:
-            place = (math.log10(max(value, 1e-9)) - low) / (high - low) * size
-            counts[min(max(int(place), 0), size - 1)] += 1
-        widths = [right - left for left, right in zip(edges, edges[1:], strict=False)]
-        look = {"color": color, "hatch": hatch, "ec": "white", "lw": 0.5, "label": kind}
-        axes.bar(edges[:-1], counts, widths, bottom=below, align="edge", **look)
-        below = [first + second for first, second in zip(below, counts, strict=True)]
-    for delta, line in zip(deltas, ("--", "-", ":"), strict=False):
-        above = sum(value > delta for some in values.values() for value in some)
-        label = f"δ = {delta:g} leaves out {above}"
-        axes.axvline(delta, color=RED, ls=line, lw=2.4, label=label)
-    axes.set(ylabel="tokens (number)", xlim=(edges[0], edges[-1]), ylim=(0.7, 2 * max(below)))
-    axes.set_title("KL of the targets' tokens")
-    axes.set_xticks([0.001, 0.01, 0.1, 1, 10], ["≤ 0.001", "0.01", "0.1", "1", "10"])
-    axes.set_yticks([1, 10, 100], ["1", "10", "100"])
+    figure = Figure((8, 3.6))
+    axes = figure.add_subplot(
+        xscale="log", xlabel="δ (nats)", ylabel="share of the KL that is kept"
+    )
+    low, high = 0.05, 2 * max(10.0, *(value for some in values.values() for value in some))
+    grid = [low * (high / low) ** (i / 300) for i in range(301)]
+    looks = zip((BLUE, GREEN, ORANGE, GREY), ("-", "--", "-.", ":"), strict=True)
+    for (kind, some), (color, line) in zip(values.items(), looks, strict=False):
+        total = sum(some) or 1.0
+        kept = [sum(value for value in some if value <= delta) / total for delta in grid]
+        axes.plot(grid, kept, color=color, ls=line, lw=2.4, label=kind)
+    for delta in deltas:
+        axes.axvline(delta, color=RED, lw=1.4)
+        axes.text(delta, 1.07, f"δ = {delta:g}", color=RED, ha="center", va="bottom")
+    axes.set(xlim=(low, high), ylim=(-0.03, 1.05))
+    ticks = [tick for tick in (0.1, 0.3, 1, 3, 10) if tick < high]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
     figure.legend(loc="outside lower center", ncols=4)
     return figure

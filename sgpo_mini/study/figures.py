@@ -39,7 +39,7 @@ def draw_figures(
     drawn = []
 
     def draw(name: str, figure, caption: str) -> None:
-        plots.save(figure, figures / f"{name}.png")
+        plots.save(figure, figures / f"{name}.png", dpi=80)
         drawn.append((name, caption))
 
     curves = {name: curves_of(made, base) for name, made in runs.items()}

@@ -119,9 +119,16 @@ TOWN = (
         ],
         "after": [([(0, 0), (0, -1), (1, -1), (2, -1)], True)] * 2,
     },
+    {"Oak": [(0, 0), (1, 0), (2, 0)], "Ash": [(2, 0), (2, -1)]},
+)
+SUCCESSES = (
     {
-        "new questions": {"base": [0.4], "GRPO": [0.8, 0.9], "SGPO": [0.9, 0.8]},
-        "new towns": {"base": [0.4], "GRPO": [0.3, 0.4], "SGPO": [0.4, 0.5]},
+        "often": {"GRPO": [[0.4, 0.8], [0.6, 1.0]], "SGPO": [[0.5, 0.9]]},
+        "rarely": {"GRPO": [[0.0, 0.2]], "SGPO": [[0.1, 0.7]]},
+    },
+    {
+        "often": {"base": [0.5], "GRPO": [0.8, 0.9], "SGPO": [0.9]},
+        "rarely": {"base": [0.1], "GRPO": [0.3], "SGPO": [0.8]},
     },
 )
 
@@ -152,7 +159,8 @@ DRAWINGS = {
     "groups_with_signal": lambda: plots.groups_with_signal(GROUPS, SHARES, 4, 16),
     "pass_rate_by_prompt": lambda: plots.pass_rate_by_prompt(RATES),
     "forest": lambda: plots.forest(FOREST, {"worse": -2.5}, "sgpo"),
-    "walks_and_gains": lambda: plots.walks_and_gains(*TOWN),
+    "walks_in_town": lambda: plots.walks_in_town(*TOWN),
+    "success_by_student": lambda: plots.success_by_student(*SUCCESSES),
     "method_picture": plots.method_picture,
 }
 
@@ -215,11 +223,9 @@ def test_cost_growth_has_a_panel_a_size_with_the_median_the_range_and_proportion
     assert len(plots.cost_growth({"problems": COSTS["problems"]}).axes) == 1
 
 
-def test_walks_and_gains_draws_each_block_as_often_as_it_is_walked():
-    figure = plots.walks_and_gains(*TOWN)
-    before, after, gains = (axes for part in figure.subfigs for axes in part.axes)
-    assert before.get_title(loc="left") == "before: 1 of 2 right"
-    assert after.get_title(loc="left") == "after: 2 of 2 right"
+def test_walks_in_town_draws_each_block_as_often_as_it_is_walked_and_names_the_streets():
+    before, after = plots.walks_in_town(*TOWN).axes
+    assert [axes.get_title(loc="left") for axes in (before, after)] == ["before", "after"]
     walked = [
         [line for line in axes.lines if line.get_gid() == "walked"] for axes in (before, after)
     ]
@@ -228,9 +234,24 @@ def test_walks_and_gains_draws_each_block_as_often_as_it_is_walked():
     assert {to_hex(line.get_color()) for line in walked[0]} == {"#0072b2", "#d55e00"}
     (closed,) = [line for line in before.lines if line.get_gid() == "closed"]
     assert (list(closed.get_xdata()), list(closed.get_ydata())) == ([0.5], [0])
-    means = [line.get_xdata()[0] for line in gains.lines if line.get_gid() == "mean"]
-    assert means == pytest.approx([0.4, 0.4, 0.85, 0.35, 0.85, 0.45])
-    assert [tick.get_text() for tick in gains.get_yticklabels()] == list(TOWN[3])
+    places = {text.get_text(): text.get_position() for text in before.texts}
+    assert places == {"Oak": (1, 0.5), "Ash": (2.5, -0.5)}  # outside of start and goal
+    assert not plots.walks_in_town(*TOWN[:3]).axes[0].texts
+
+
+def test_success_by_student_has_a_panel_a_student_with_mean_curves_and_the_exam():
+    often, rarely = plots.success_by_student(*SUCCESSES).axes
+    assert [axes.get_title(loc="left") for axes in (often, rarely)] == ["often", "rarely"]
+
+    def of(axes, kind):
+        return [list(line.get_ydata()) for line in axes.lines if line.get_gid() == kind]
+
+    grpo, sgpo = of(often, "mean")
+    assert grpo == pytest.approx([0.5, 0.7]) and sgpo == pytest.approx([0.5, 0.7])  # of 10 steps
+    assert of(often, "exam") == [[pytest.approx(0.85)], [0.9]] and of(often, "before") == [[0.5]]
+    assert of(rarely, "exam") == [[0.3], [0.8]] and of(rarely, "before") == [[0.1]]
+    one = {"often": SUCCESSES[0]["often"]}
+    assert len(plots.success_by_student(one, SUCCESSES[1]).axes) == 1
 
 
 def test_no_display_and_no_global_state(tmp_path):
@@ -647,18 +668,20 @@ def test_the_surface_has_its_cap_its_zero_and_the_problems_counted(tmp_path):
     plots.save(figure, tmp_path / "figure.png")
 
 
-def test_the_histogram_counts_every_token_and_those_above_each_delta(tmp_path):
-    values = {"fair": [0.0, -1e-7, 0.2, 1.5, 1.0], "sure": [0.2, 11.0, 99.0]}
-    figure = plots.kl_histogram(values, [1.0, 4.0])
+def test_the_sweep_of_delta_keeps_all_at_its_end_and_marks_the_deltas(tmp_path):
+    values = {"fair": [0.0, -1e-7, 0.5, 1.5], "sure": [0.2, 6.0]}
+    figure = plots.kept_by_delta(values, [1.0, 4.0])
     (axes,) = figure.axes
-    assert sum(bar.get_height() for bar in axes.patches) == 8, "none is off the axis"
-    assert len({bar.get_hatch() for bar in axes.patches}) == 2
-    lines = {line.get_xdata()[0]: line for line in axes.lines}
-    assert set(lines) == {1.0, 4.0} and len({line.get_linestyle() for line in axes.lines}) == 2
-    labels = {"fair", "sure", "δ = 1 leaves out 3", "δ = 4 leaves out 2"}
-    assert set(legend_texts(figure)) == labels
+    fair, sure, *marks = axes.lines
+    for line, half in ((fair, 0.25), (sure, 0.2 / 6.2)):  # kept by δ = 1
+        kept = dict(zip(line.get_xdata(), line.get_ydata(), strict=True))
+        assert kept[max(delta for delta in kept if delta <= 1)] == pytest.approx(half)
+        assert list(kept.values()) == sorted(kept.values()) and kept[max(kept)] == pytest.approx(1)
+    assert [line.get_xdata()[0] for line in marks] == [1.0, 4.0]
+    assert fair.get_linestyle() != sure.get_linestyle()
+    assert legend_texts(figure) == ["fair", "sure"] and "δ = 4" in texts(axes)
     assert axes.get_xscale() == "log" and "nats" in axes.get_xlabel()
-    plots.save(plots.kl_histogram({"one": [0.5]}, []), tmp_path / "figure.png")
+    plots.save(plots.kept_by_delta({"one": [0.0]}, []), tmp_path / "figure.png")
 
 
 def test_gains_by_split_are_coloured_only_where_the_interval_leaves_out_0():
