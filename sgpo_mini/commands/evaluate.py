@@ -26,7 +26,7 @@ from .options import (
 )
 
 PASSED_ON = ("samples", "temperature", "top_p", "batch_size", "seed")  # options of `evaluate`
-MOST_FAMILIES = 30  # so that a line for each family says something
+MOST_FAMILIES = 30  # that have a line each
 
 
 def evaluate_command(options: argparse.Namespace) -> None:
@@ -174,7 +174,7 @@ def _print_accuracy(name: str, evaluation, how: str) -> None:
     if (samples := len(correct[0])) > 1:
         ks = sorted({2**i for i in range(samples.bit_length())} | {samples})  # 1, 2, 4, …
         print(f"{name}: " + ", ".join(f"pass@{k} {pass_at_k(correct, k):.4f}" for k in ks))
-    if 1 < len(families) <= MOST_FAMILIES:
+    if 1 < len(families) <= min(MOST_FAMILIES, len(correct) / 2):  # of two problems on average
         for family, values in families.items():
             print(f"  {family or 'no family'}: {mean(values):.4f}")
 

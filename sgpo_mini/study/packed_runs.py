@@ -2,8 +2,8 @@
 
 The folder of a comparison holds, beside the runs themselves,
 
-- logs/NAME-SEED.json.bz2 and logs/base.json.bz2: settings, metrics and completions of a run (the same
-  run gives the same bytes);
+- logs/NAME-SEED.json.bz2 and logs/base.json.bz2: settings, metrics and completions of a run (the
+  same run gives the same bytes);
 - timings.json: the seconds and the sampled tokens of each run's training.
 """
 

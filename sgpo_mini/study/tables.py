@@ -113,8 +113,9 @@ def over_seeds(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def methods_of(rows: Sequence[dict]) -> list[str]:
-    """The two methods of rows that `compared` made: they alone have a value a seed."""
-    return [name for name, value in rows[0].items() if isinstance(value, list)]
+    """The two methods of rows that `compared` made: they and the intervals have several values."""
+    lists = [name for name, value in rows[0].items() if isinstance(value, list | tuple)]
+    return [name for name in lists if not name.startswith("over ")]
 
 
 def transfer_ratios(rows: Sequence[dict], measure: str = "greedy") -> dict[str, dict]:

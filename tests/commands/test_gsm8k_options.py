@@ -154,8 +154,9 @@ def test_making_and_measuring_strategies_of_a_part(run, folder, strategies):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ("train --split rl", "mini-gsm has one training split, train: leave --split out"),
-        ("pretrain --student tiny --split rl", "mini-gsm has one training split"),
+        ("train --split rl", "mini-gsm's splits for training are train, easy, hard, not 'rl'"),
+        ("pretrain --student tiny --split rl", "are train, easy, hard, not 'rl'"),
+        ("train --data a.jsonl --split rl", "a.jsonl has one training split, train: leave"),
         ("train --data gsm8k --split test", "for training are train, warmup, rl, not 'test'"),
         ("pretrain --student tiny --data gsm8k --split validation", "warmup, rl, not 'validation'"),
         ("train --calculations 2", "mini-gsm has no --calculations: use it with gsm8k only"),

@@ -132,6 +132,15 @@ def test_with_one_seed_the_interval_of_a_difference_is_over_families(played):
     assert line.split("|")[6].startswith(" +25.0 (+1")
 
 
+def test_rows_read_back_from_json_make_the_same_tables_and_sentence(played):
+    one = {name: [played[name]] for name in ("grpo", "sgpo")}
+    for runs in (both(played), one):
+        rows = compared(runs, played["base"], ("test", *TRANSFER_SPLITS))
+        read = json.loads(json.dumps(rows))
+        assert outcome_table(read, {}) == outcome_table(rows, {})
+        assert summary(read) == summary(rows) and transfer_ratios(read) == transfer_ratios(rows)
+
+
 def test_the_table_of_the_main_job_has_at_most_eight_rows_and_guided_last(played):
     told = outcome_table(compared(both(played), played["base"]), ceilings_of("tiny")["greedy"])
     head, _, *lines = told.splitlines()
