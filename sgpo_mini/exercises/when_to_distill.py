@@ -13,7 +13,7 @@ from .checking import Wrong, all_equal, answer_of, exercise, gradients_of, numbe
 def check_targets(function: Callable) -> str:
     """Exercise: the reachable targets, `f(logps (P, G, T), mask (P, G, T), correct (P, G))`.
 
-    For each problem, (P,), the index of the correct trajectory with the highest mean of logps over
+    For each problem, (P,), the index of the correct completion with the highest mean of logps over
     its tokens; -1 if none is correct.
     """
     call = "f(logps, mask, correct)"
@@ -21,7 +21,7 @@ def check_targets(function: Callable) -> str:
     each = torch.tensor([[-0.7, -0.5, -0.1], [-0.2, -0.9, -0.4], [-0.1, -0.2, -0.3], [-0.5] * 3])
     correct = torch.tensor([[1, 1, 0], [0, 1, 1], [0, 0, 0], [0, 1, 1]]).bool()
     mask = (torch.arange(4) < lengths.unsqueeze(-1)).float()  # (P, G, T)
-    # The padding holds values that would make the short trajectories more likely.
+    # The padding holds values that would make the short completions more likely.
     logps = torch.where(mask.bool(), each.unsqueeze(-1), 3.0)
     rows = range(len(logps))
     expected = [reachable_target(logps[p], mask[p], correct[p]) for p in rows]
@@ -35,23 +35,23 @@ def check_targets(function: Callable) -> str:
     right = correct[p].nonzero().squeeze(1).tolist()
     padded = logps.sum(-1).masked_fill(~correct, -torch.inf).argmax(dim=1).tolist()
     if not right:
-        why = "none of its trajectories is correct, so it has no target: -1"
+        why = "none of its completions is correct, so it has no target: -1"
     elif given[p] not in right:
         why = f"only the rows {right} are correct; a wrong one is never a target"
     elif [row for row in given if row >= 0] in (padded, padded[:2] + padded[3:]):
         why = "padding (mask 0) must not count: its values are arbitrary"
     elif lengths[p, int(given[p])] < lengths[p, expected[p]] and given[p] == by_sum[p]:
-        why = "this is the highest sum; divide by the trajectory's own length, mask.sum(-1)"
+        why = "this is the highest sum; divide by the completion's own length, mask.sum(-1)"
     elif p == 3:
         why = "two are equally likely; take the first of them"
     else:
-        why = "padding (mask 0) must not count, and each trajectory has its own length"
+        why = "padding (mask 0) must not count, and each completion has its own length"
     raise Wrong(f"{call} chose row {given[p]:g} for problem {p}, not {expected[p]}; {why}")
 
 
 @exercise
 def check_clipped_loss(function: Callable) -> str:
-    """Exercise: L_KD^clip of each trajectory, `f(kl (B, T), mask (B, T), delta) -> (B,)`."""
+    """Exercise: L_KD^clip of each completion, `f(kl (B, T), mask (B, T), delta) -> (B,)`."""
     kl = torch.tensor([[0.2, 1.5, 0.5, 1.0, 9.0], [3.0, 0.1, 2.0, 0.5, 0.7], [4.0, 6.0, 0.9, 0, 0]])
     mask = torch.tensor([[1.0, 1, 1, 1, 0], [1, 1, 1, 1, 1], [1, 1, 0, 0, 0]])
     hint = "; tokens left out still count in the length, so no length is 0 here"
@@ -61,7 +61,7 @@ def check_clipped_loss(function: Callable) -> str:
         with torch.enable_grad():
             expected = distillation_loss(leaf, mask, delta)  # (B,)
             answer = answer_of(function, call, own, mask.clone(), delta)
-            values = numbers_of(answer, expected.shape, call, "for each trajectory", hint)
+            values = numbers_of(answer, expected.shape, call, "for each completion", hint)
             if not all_equal(values, expected):
                 raise Wrong(f"{call} {_why_not_clipped(values, kl, mask, delta)}")
             if not values.requires_grad:
@@ -82,7 +82,7 @@ def _why_not_clipped(values: Tensor, kl: Tensor, mask: Tensor, delta: float) -> 
         ((kl * mask).sum(1) / length, "leaves nothing out: drop the tokens with kl > delta"),
         ((kl * (kl <= delta)).sum(1) / length, "counts padding (mask 0) in the sum"),
         ((kl * kept).mean(1), "divides all by T; each has its own length, mask.sum(1)"),
-        ((kl * kept).sum(1), "must divide by the trajectory's length"),
+        ((kl * kept).sum(1), "must divide by the completion's length"),
         ((kl * mask * (kl < delta)).sum(1) / length, "drops a KL of exactly delta: keep it"),
         ((kl * mask * (kl > delta)).sum(1) / length, "keeps those above delta and drops the rest"),
     )  # fmt: skip
@@ -91,5 +91,5 @@ def _why_not_clipped(values: Tensor, kl: Tensor, mask: Tensor, delta: float) -> 
             return why
     right = distillation_loss(kl, mask, delta)
     row = int((values.detach() - right).abs().nan_to_num(9.0).argmax())
-    told = f"gives {values[row].item():.4g}, not {right[row].item():.4g}, for trajectory {row}"
+    told = f"gives {values[row].item():.4g}, not {right[row].item():.4g}, for completion {row}"
     return f"{told}; the sum of its kept tokens' KL over mask.sum(1)"

@@ -738,7 +738,7 @@ WRONG = {
         "nothing left out": (lambda d, m, delta: mean_of(d, m, 1), "nothing out"),
         "padding too": (lambda d, m, delta: (d * (d <= delta)).sum(1) / m.sum(1), "padding"),
         "one length for all": (lambda d, m, delta: (d * m * (d <= delta)).mean(1), "all by T"),
-        "the sum": (lambda d, m, delta: (d * m * (d <= delta)).sum(1), "trajectory's length"),
+        "the sum": (lambda d, m, delta: (d * m * (d <= delta)).sum(1), "completion's length"),
         "exactly delta": (lambda d, m, delta: mean_of(d, m, d < delta), "exactly delta"),
         "the wrong side": (lambda d, m, delta: mean_of(d, m, d > delta), "drops the rest"),
         "no gradient": (lambda d, m, delta: mean_of(d, m, d <= delta).detach(), "no gradient"),
