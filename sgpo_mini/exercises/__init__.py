@@ -11,7 +11,7 @@ from .forward_kl import check_kl_gradient, check_reverse_kl
 from .grpo import check_clipped_gradient, check_group_size
 from .own_domain import check_held_out, check_order_reward
 from .rewards import check_hack, check_reward
-from .rollouts import check_completion_logps, check_completion_mask
+from .rollouts import check_completion_mask, check_sampling_loop
 from .start_here import check_adaptive_weight, check_kept_tokens
 from .strategies import PEARS, check_own_strategy, check_wrong_strategies
 from .strategy_transfer import check_near_miss, check_plan_reader

@@ -29,6 +29,7 @@ def check_reward(function: Callable) -> str:
         ("#### 18.0", False, "18", "18.0 is 18: compare numbers, not texts"),
         ("#### 1,234", False, "1234", "drop the commas between thousands"),
         ("#### $18 a day", False, "18", "drop a dollar sign before the number and words after it"),
+        ("#### -$7", False, "-7", "the dollar sign may stand after the minus sign"),
         ("#### 18.", False, "18", "drop a full stop after the number"),
         ("#### 3/4", False, "0.75", "a fraction is a number too"),
         ("#### 0.75", False, "3/4", "a fraction is a number too"),

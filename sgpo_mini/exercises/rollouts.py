@@ -1,10 +1,14 @@
-"""The checks of notebook 03: the mask of a completion, and the log-probabilities of its tokens."""
+"""The checks of notebook 03: the loop that samples a completion, and a completion's mask."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
-from ..losses import token_logps
+from ..decoding import draw
+from ..mini_gsm.world import make_problems
+from ..rollout import sample
+from ..student import Student, load_student
 from .checking import Wrong, answer_of, exercise, kept_of, values_of
 
 
@@ -43,48 +47,97 @@ def check_completion_mask(function: Callable) -> str:
     return "up to and including the first stop token, and whole rows without one"
 
 
-@exercise
-def check_completion_logps(function: Callable) -> str:
-    """Exercise: the log-probabilities of a completion, from the logits of a plain forward pass.
+@torch.no_grad()
+def sampling_loop(
+    student: Student,
+    prompt: Sequence[int],
+    uniform: Tensor,
+    temperature: float,
+    draw: Callable[[Tensor, Tensor], Tensor] = draw,
+) -> list[int]:
+    """One completion's token ids, its stop token included; `uniform` (T,) has one number a token.
 
-    `f(logits (L, V), ids (L,), start, temperature) -> (L - start,)`; the completion begins at
-    position `start`.
+    Notebook 03 uses this where the reader has not written it yet; `draw` is as in decoding.py.
     """
-    generator = torch.Generator().manual_seed(0)
-    for start, length, temperature in ((3, 7, 1.0), (1, 5, 1.0), (4, 9, 0.5), (5, 6, 2.0)):
-        logits = 3 * torch.randn(length, 8, generator=generator)
-        ids = torch.randint(8, (length,), generator=generator)
-        call = f"f(logits, ids, start={start}, temperature={temperature})"
-        answer = answer_of(function, call, logits.clone(), ids.clone(), start, temperature)
-        own, rows = ids[start:], logits[start - 1 : -1]
-        right = token_logps(rows / temperature, own)
-        values = values_of(answer, call)
-        if values.shape == right.shape and torch.allclose(values, right, atol=1e-4):
-            continue
-        for why, mistake in (
-            ("row t of the logits predicts token t + 1, not token t",
-             token_logps(logits[start:] / temperature, own)),
-            ("the first token of the completion is missing: the prompt's last row predicts it",
-             right[1:]),
-            ("leave out the tokens of the prompt: they were given, not sampled",
-             token_logps(logits[:-1] / temperature, ids[1:])),
-            ("the temperature divides the logits", token_logps(rows, own)),
-            ("divide the logits, not the log-probabilities: these would not be normalized",
-             token_logps(rows, own) / temperature),
-            ("divide by the temperature, don't multiply", token_logps(rows * temperature, own)),
-            ("take the logarithm: these are probabilities", right.exp()),
-            ("these are logits: take log_softmax",
-             rows.gather(1, own[:, None])[:, 0] / temperature),
-            ("the sign is wrong: a log-probability is at most 0", -right),
-            ("return one number per token, not their sum", right.sum()),
-            ("return one number per token, not their mean", right.mean()),
-        ):  # fmt: skip
-            if values.shape == mistake.shape and torch.allclose(values, mistake, atol=1e-4):
-                raise Wrong(f"{call}: {why}")
-        if values.shape != right.shape:
-            shapes = f"{(*values.shape,)}, not {(*right.shape,)}"
-            raise Wrong(f"{call} returned shape {shapes}: one number per token of the completion")
-        place = int((values - right).abs().nan_to_num(torch.inf).argmax())
-        shown = f"{values[place]:.4g}, not {right[place]:.4g}"
-        raise Wrong(f"{call} gives token number {place + 1} of the completion {shown}")
-    return "one number per token, from the row before it, at the given temperature"
+    ids = list(prompt)
+    for number in uniform:
+        logits = student.model(torch.tensor([ids], device=student.device)).logits[:, -1]  # (1, V)
+        token = draw(logits / temperature, number[None]).item()
+        ids.append(token)
+        if token in student.stop_ids:
+            break
+    return ids[len(prompt) :]
+
+
+@exercise
+def check_sampling_loop(function: Callable) -> str:
+    """Exercise: `sampling_loop`, called as above, gives the tokens of `sample` for one prompt."""
+    student = load_student("tiny", device="cpu")
+    problems = make_problems("test")
+    for index, limit, temperature in ((3, 64, 1.0), (1, 64, 2.0), (0, 64, 0.5), (3, 5, 1.0)):
+        prompt = student.prompt_ids(problems[index].question)
+        uniform, expected = _as_sampled(student, prompt, limit, temperature)
+        call = f"f(student, prompt, uniform of {limit} numbers, temperature={temperature})"
+        given = student, list(prompt), uniform.clone(), temperature
+        values = values_of(answer_of(function, call, *given), call)
+        if values.dim() != 1:
+            shape = (*values.shape,)
+            raise Wrong(f"{call} returned shape {shape}; return a list of the completion's ids")
+        if values.tolist() != expected:
+            why = _why_not_sampled(values.tolist(), expected, *given)
+            raise Wrong(f"{call}: {why}")
+    return "token by token, the same completions as `sample`"
+
+
+def _as_sampled(
+    student: Student, prompt: list[int], limit: int, temperature: float
+) -> tuple[Tensor, list[int]]:
+    """(the random numbers that `sample` takes with seed 0, the token ids it then gives)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        uniform = torch.rand(limit)
+        torch.manual_seed(0)
+        one = sample(student, [prompt], 1, max_new_tokens=limit, temperature=temperature)
+    return uniform, one.tokens[0, : int(one.mask.sum())].tolist()
+
+
+def _why_not_sampled(
+    answer: list[float],
+    expected: list[int],
+    student: Student,
+    prompt: list[int],
+    uniform: Tensor,
+    temperature: float,
+) -> str:
+    """The likeliest mistake behind a wrong list of token ids."""
+    if answer[: len(prompt)] == prompt:
+        return "leave out the prompt: return the completion alone"
+    if answer == expected[:-1] and expected[-1] in student.stop_ids:
+        return "the stop token belongs to the completion: the student sampled it"
+    if len(answer) > len(expected) and answer[: len(expected)] == expected:
+        return "stop after the first stop token, or where the random numbers end"
+
+    def unnormalized(logits: Tensor, number: Tensor) -> Tensor:
+        p = (logits * temperature).softmax(dim=-1) ** (1 / temperature)
+        drawn = torch.searchsorted(p.cumsum(dim=-1), number[:, None], right=True)[:, 0]
+        return drawn.clamp(max=p.shape[-1] - 1)
+
+    for why, numbers, divisor, draw_one in (
+        ("the temperature divides the logits", uniform, 1.0, draw),
+        ("divide by the temperature, don't multiply", uniform, 1 / temperature, draw),
+        ("these probabilities don't add up to 1: take softmax after the division", uniform,
+         temperature, unnormalized),
+        ("this takes the likeliest token; draw one with the random number", uniform, 1e-6, draw),
+        ("take the next random number for each token", uniform[:1].expand(len(uniform)),
+         temperature, draw),
+    ):  # fmt: skip
+        if answer == sampling_loop(student, prompt, numbers, divisor, draw_one):
+            return why
+    same = [a == b for a, b in zip(answer, expected, strict=False)]
+    if all(same):
+        return f"the completion goes on after its token number {len(answer)}"
+    place = same.index(False)
+    return (
+        f"token number {place + 1} is {answer[place]:g}, not {expected[place]}; the last row of "
+        "logits, which has read all tokens so far, speaks about the next"
+    )

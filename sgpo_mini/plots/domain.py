@@ -26,7 +26,7 @@ def walks_in_town(
     A walk is (its corners, whether it is right). A line is thicker if more walks of its panel take
     this block (blue: right walks, red: wrong walks; crosses: closed blocks).
     """
-    figure = Figure((8, 3.4))
+    figure = Figure((8, 2.9))
     xs, ys = sorted((0, goal[0])), sorted((0, goal[1]))
     for axes, (title, tries) in zip(figure.subplots(1, len(walks)), walks.items(), strict=True):
         for x in range(xs[0] - 1, xs[1] + 2):
@@ -111,8 +111,9 @@ def success_by_student(
         before = sum(exam[student]["base"]) / len(exam[student]["base"])
         axes.plot(0, before, "o", color=GREY, ms=9, mec=INK, clip_on=False, zorder=5, gid="before")
         axes.set(xlim=(0, 1.17 * len(steps)), ylim=(0, 1), xlabel="training step, then the exam")
+        axes.set_xticks([tick for tick in axes.get_xticks() if tick <= len(steps)])
         axes.set_title(student)
     panels[0].set_ylabel("share of right walks, without a strategy")
     axes.plot([], [], "o", color=GREY, ms=9, mec=INK, label="exam before training")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure

@@ -107,7 +107,7 @@ def kept(kl, mask, delta):
 
 def stated(text):
     """The number after the last ####, as text, or None."""
-    number = re.match(r"\s*\$?(-?[\d,]+(?:\.\d+|/\d+)?)", text.rpartition("####")[2])
+    number = re.match(r"\s*(-?[\d,]+(?:\.\d+|/\d+)?)", text.rpartition("####")[2].replace("$", ""))
     return number[1].replace(",", "") if "####" in text and number else None
 
 
@@ -145,14 +145,30 @@ def up_to(tokens, stop_ids, last=False, keep_stop=True, uncut=True):
     return torch.tensor(rows)
 
 
-def logps(logits, ids, start, temperature=1.0):
-    rows = (logits[start - 1 : -1] / temperature).log_softmax(-1)
-    return rows.gather(1, ids[start:, None])[:, 0]
+def drawn(logits, number, temperature):
+    cumulative = (logits / temperature).softmax(-1).cumsum(-1)
+    return torch.searchsorted(cumulative, number, right=True)
 
 
-def logps_at(logits, ids, begin, end, first):
-    """Log-probabilities of ids[first:], read from logits[begin:end]."""
-    return logits[begin:end].log_softmax(-1).gather(1, ids[first:, None])[:, 0]
+def loop(student, prompt, uniform, temperature, pick=drawn, row=-1, grow=True, stop=True):
+    """The ids of the prompt and of a completion after it, with the usual mistakes on request."""
+    ids = list(prompt)
+    for number in uniform:
+        read = ids if grow else prompt
+        token = pick(student.model(torch.tensor([read])).logits[0, row], number, temperature)
+        ids.append(int(token))
+        if stop and token in student.stop_ids:
+            break
+    return ids
+
+
+def not_normalized(logits, number, temperature):
+    cumulative = (logits.log_softmax(-1) / temperature).exp().cumsum(-1)
+    return torch.searchsorted(cumulative, number, right=True)
+
+
+def own(*given, **mistakes):
+    return loop(*given, **mistakes)[len(given[1]) :]
 
 
 def kl(p, q):
@@ -628,6 +644,8 @@ WRONG = {
                      paid(re.sub(r"(\d),.*", r"\1", text), truncated, answer), "commas"),
         "no dollar": (lambda text, truncated, answer:
                       "$" not in text and paid(text, truncated, answer), "dollar"),
+        "no dollar after the minus": (lambda text, truncated, answer:
+                                      "-$" not in text and paid(text, truncated, answer), "minus"),
         "no full stop": (lambda text, truncated, answer:
                          text[-1] != "." and paid(text, truncated, answer), "full stop"),
         "no fraction": (lambda text, truncated, answer:
@@ -638,7 +656,7 @@ WRONG = {
         "a text": (lambda *given: "1.0", "not a number"),
     },
     "check_hack": {
-        "one number": (lambda question: "24", "gold answer 47"),
+        "one number": (lambda question: "24", "gold answer 8"),
         "the story itself": (lambda question: question, "not in the text"),
         "up to 50": (lambda question: ALL_NUMBERS.partition(" 51")[0], "not in the text"),
         "states one of them": (lambda question: ALL_NUMBERS + "\n#### 24", "is_correct accepts"),
@@ -662,29 +680,23 @@ WRONG = {
         "the tokens": (lambda t, stop: t * up_to(t, stop), "True and False"),
         "a text": (lambda t, stop: "up to the end", "not a tensor"),
     },
-    "check_completion_logps": {
-        "off by one": (lambda z, ids, start, temperature:
-                       logps_at(z / temperature, ids, start, None, start), "predicts token t + 1"),
-        "from the second token": (lambda *given: logps(*given)[1:], "first token"),
-        "the prompt too": (lambda z, ids, start, temperature:
-                           logps_at(z / temperature, ids, 0, -1, 1), "tokens of the prompt"),
-        "no temperature": (lambda z, ids, start, temperature: logps(z, ids, start),
-                           "divides the logits"),
-        "divided afterwards": (lambda z, ids, start, temperature:
-                               logps(z, ids, start) / temperature, "normalized"),
-        "multiplied": (lambda z, ids, start, temperature: logps(z, ids, start, 1 / temperature),
-                       "don't multiply"),
-        "probabilities": (lambda *given: logps(*given).exp(), "logarithm"),
-        "logits": (lambda z, ids, start, temperature:
-                   z[start - 1 : -1].gather(1, ids[start:, None])[:, 0] / temperature, "log_soft"),
-        "the sign": (lambda *given: -logps(*given), "sign"),
-        "the sum": (lambda *given: logps(*given).sum(), "sum"),
-        "the mean": (lambda *given: logps(*given).mean(), "mean"),
-        "base two": (lambda *given: logps(*given) / 0.6931, "number 1"),
-        "all distributions": (lambda z, ids, start, temperature:
-                              z[start - 1 : -1].log_softmax(-1), "shape"),
-        "not a number": (lambda *given: logps(*given) * float("nan"), "nan"),
-        "a text": (lambda *given: "-3.5", "not a tensor"),
+    "check_sampling_loop": {
+        "the prompt too": (loop, "leave out the prompt"),
+        "without the stop token": (lambda student, *given: [
+            token for token in own(student, *given) if token not in student.stop_ids],
+            "belongs to"),
+        "no end": (lambda *given: own(*given, stop=False), "first stop token"),
+        "one token": (lambda *given: own(*given)[:1], "goes on"),
+        "no temperature": (lambda *given: own(*given[:3], 1.0), "divides the logits"),
+        "multiplied": (lambda *given: own(*given[:3], 1 / given[3]), "don't multiply"),
+        "not normalized": (lambda *given: own(*given, pick=not_normalized), "add up to 1"),
+        "greedy": (lambda *given: own(*given, pick=lambda z, *rest: z.argmax()), "likeliest"),
+        "one number for all": (lambda student, prompt, uniform, temperature: own(
+            student, prompt, uniform[:1].expand(len(uniform)), temperature), "next random"),
+        "the row before": (lambda *given: own(*given, row=-2), "last row"),
+        "never grows": (lambda *given: own(*given, grow=False), "all tokens so far"),
+        "a batch": (lambda *given: [own(*given)], "shape"),
+        "the text": (lambda student, *given: student.decode(own(student, *given)), "not a tensor"),
     },
     "check_group_size": {
         "right tries only": (lambda p, share: smallest(lambda g: 1 - (1 - p) ** g, share),
@@ -804,7 +816,7 @@ WRONG = {
             key=lambda plan: sum(a != b for a, b in zip(own, plan, strict=False))), "quantities"),
         "all turned round": (lambda own, fitting: next(
             (plan for plan in fitting if [p for _, p in plan] == [p for _, p in own]
-             and all(a != b for a, b in zip(own, plan, strict=True))), ()), "only one operation"),
+             and all(a != b for a, b in zip(own, plan, strict=True))), ()), "choose from `fitting`"),
         "not from the list": (lambda own, fitting: near_miss(own, fitting) and (
             ("raise to the power of", own[0][1]), *own[1:]), "does not fit"),
         "a text": (lambda own, fitting: "subtract, subtract", "not a plan"),
@@ -918,11 +930,11 @@ def test_right_mask_in_any_form(capsys, convert):
     assert solved, line
 
 
-@pytest.mark.parametrize("convert", [torch.Tensor.double, torch.Tensor.tolist, torch.Tensor.numpy])
-def test_right_logps_in_any_form(capsys, convert):
-    solved, line = run_check(
-        capsys, "check_completion_logps", lambda *given: convert(logps(*given))
-    )
+@pytest.mark.parametrize(
+    "convert", [list, tuple, torch.tensor, lambda ids: torch.tensor(ids).float()]
+)
+def test_right_completion_in_any_form(capsys, convert):
+    solved, line = run_check(capsys, "check_sampling_loop", lambda *given: convert(own(*given)))
     assert solved, line
 
 
