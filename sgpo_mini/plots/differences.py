@@ -89,7 +89,7 @@ def pass_rate_by_prompt(rates: dict[str, list[float]]) -> Figure:
     axes.set_yticks(range(len(rates)), rates)
     axes.set_xticks([i / 4 for i in range(5)])
     axes.grid(False, axis="y")
-    axes.set(xlabel="share of right tries at a problem", title="Right with each prompt")
+    axes.set(xlabel="share of right completions of a problem", title="Right with each prompt")
     return figure
 
 
