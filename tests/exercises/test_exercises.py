@@ -816,7 +816,7 @@ WRONG = {
             key=lambda plan: sum(a != b for a, b in zip(own, plan, strict=False))), "quantities"),
         "all turned round": (lambda own, fitting: next(
             (plan for plan in fitting if [p for _, p in plan] == [p for _, p in own]
-             and all(a != b for a, b in zip(own, plan, strict=True))), ()), "choose from `fitting`"),
+             and all(a != b for a, b in zip(own, plan, strict=True))), ()), "from `fitting`"),
         "not from the list": (lambda own, fitting: near_miss(own, fitting) and (
             ("raise to the power of", own[0][1]), *own[1:]), "does not fit"),
         "a text": (lambda own, fitting: "subtract, subtract", "not a plan"),
