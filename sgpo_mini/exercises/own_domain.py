@@ -112,8 +112,8 @@ def check_held_out(function: Callable) -> str:
         both = {p.answer for p in train} & {p.answer for p in held}
         if both:
             raise Wrong(
-                f"{call}: {len(both)} of 20 towns are on both sides, so the test measures memory; draw "
-                "towns, not problems"
+                f"{call}: {len(both)} of 20 towns are on both sides, so the test measures "
+                "memory; draw towns, not problems"
             )
         count = len({p.answer for p in held})
         if count != round(20 * share):
