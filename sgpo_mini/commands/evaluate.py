@@ -88,9 +88,8 @@ def _refuse(options: argparse.Namespace) -> None:
 
 def _problems(options: argparse.Namespace) -> dict[str, list]:
     """The problems to ask by split: every exam of mini-gsm, if no split is named."""
-    from ..mini_gsm.world import DATA
+    from ..mini_gsm.world import DATA, EXAMS
     from ..strategies import having_strategies
-    from ..study.benchmark_table import EXAMS
 
     splits = EXAMS if options.data == DATA and not options.split else [options.split or "test"]
     asked = {}

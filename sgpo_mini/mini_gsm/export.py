@@ -10,6 +10,7 @@ from pathlib import Path
 from .. import REPOSITORY, __version__
 from ..problems import Problem
 from ..strategies import INSTRUCTION
+from ..support.markdown import markdown
 from .grammar import KNOWN_VERBS, NEW_VERBS
 from .world import DATA, SPLITS, checksum, families_of, make_problems
 
@@ -60,8 +61,7 @@ def _line(problem: Problem) -> str:
 
 
 def _table(chance: Mapping[str, float], ceilings: Mapping[str, float]) -> str:
-    head = "split", "what it holds", "problems", "families", "chance", "ceiling", "SHA-256"
-    lines = [head, ["---"] * len(head)]
+    lines = ["split,what it holds,problems,families,chance,ceiling,SHA-256".split(",")]
     for split in SPLITS:
         problems, families = len(make_problems(split)), len(families_of(split))
         ceiling = f"{100 * ceilings[split]:.1f}" if split in ceilings else "—"
@@ -69,7 +69,7 @@ def _table(chance: Mapping[str, float], ceilings: Mapping[str, float]) -> str:
         lines.append(
             [*cells, f"{100 * round(chance[split], 6):.1f}", ceiling, f"`{checksum(split)}`"]
         )
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return markdown(lines)
 
 
 def card(chance: Mapping[str, float], ceilings: Mapping[str, float]) -> str:

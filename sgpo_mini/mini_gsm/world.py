@@ -12,6 +12,7 @@ from functools import cache
 
 from ..problems import Problem
 from ..strategies import Strategy
+from ..support.markdown import markdown
 from .chains import Family, families_of_chains, true_plan
 from .grammar import (
     EACH,
@@ -29,7 +30,8 @@ from .plans import SYMBOLS, Plan, intermediate_results, number_tuples, revealing
 
 DATA, CONTROL = "mini-gsm", "mini-gsm-control"  # values of `Config.data`
 TRANSFER_SPLITS = ("composed", "new_pairs", "longer", "unseen")
-SPLITS = ("train", "validation", "test", "reworded", *TRANSFER_SPLITS)
+EXAMS = ("test", "reworded", *TRANSFER_SPLITS)
+SPLITS = ("train", "validation", *EXAMS)
 SPLITS += ("easy", "hard", "sure_and_wrong")
 PROBLEMS_PER_FAMILY = {"train": 1, "validation": 1, "test": 1, "reworded": 1}
 PROBLEMS_PER_FAMILY |= dict.fromkeys(TRANSFER_SPLITS, 3)
@@ -212,8 +214,8 @@ def checksum(split: str, control: bool = False) -> str:
 
 def split_table() -> str:
     """The splits as a Markdown table with sizes and checksums, to quote with a result."""
-    lines = ["| split | problems | families | SHA-256 |", "| --- | --- | --- | --- |"]
+    lines = [["split", "problems", "families", "SHA-256"]]
     for split in SPLITS:
         problems, families = len(make_problems(split)), len(families_of(split))
-        lines.append(f"| `{split}` | {problems:,} | {families} | `{checksum(split)}` |")
-    return "\n".join(lines)
+        lines.append([f"`{split}`", f"{problems:,}", str(families), f"`{checksum(split)}`"])
+    return markdown(lines)

@@ -11,6 +11,7 @@ from ..student import Student
 from ..support.checks import refuse_beyond_window, try_reward
 from ..support.diagnostics import Diagnostics
 from ..support.intervals import confidence_interval
+from ..support.markdown import markdown
 from .controls import contentless_strategies, shuffled
 
 GROUP = Config.guided_rollouts
@@ -36,8 +37,7 @@ class StrategyMeasure:
     @property
     def text(self) -> str:
         """A Markdown table: accuracy and paired gain, with 95 % intervals over problems."""
-        lines = ["| prompt | accuracy (95 % interval) | minus p_auto (95 % interval) |"]
-        lines.append("| --- | --- | --- |")
+        lines = [["prompt", "accuracy (95 % interval)", "minus p_auto (95 % interval)"]]
         for prompt, label in (
             ("unguided", "no strategy (p_auto)"),
             ("guided", "these strategies (p_guide)"),
@@ -50,10 +50,10 @@ class StrategyMeasure:
             if prompt != "unguided":
                 gain, (low, high) = self.gain(prompt)
                 cells[2] = f"{gain:+.3f} ({low:+.3f} to {high:+.3f})"
-            lines.append(f"| {' | '.join(cells)} |")
+            lines.append(cells)
         problems = self.unguided.problems
         count = f"{len(problems)} problems, {len(self.unguided.correct[0])} samples each"
-        return "\n".join([*lines, "", f"{count}; {self._verdict()}"])
+        return f"{markdown(lines)}\n\n{count}; {self._verdict()}"
 
     def _verdict(self) -> str:
         _, (low, high) = self.gain("guided")

@@ -2,11 +2,10 @@
 
 from ..evaluation import Evaluation
 from ..mini_gsm.pretraining import over_families
-from ..mini_gsm.world import TRANSFER_SPLITS
+from ..mini_gsm.world import EXAMS
+from ..support.markdown import markdown
 from .tables import chance_of
-from .transfer_table import markdown
 
-EXAMS = ("test", "reworded", *TRANSFER_SPLITS)
 PROMPTS = {False: "alone", True: "with the strategy"}
 
 

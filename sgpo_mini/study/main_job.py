@@ -14,11 +14,11 @@ from ..mini_gsm.world import TRANSFER_SPLITS, make_problems
 from ..rollout import sample, strategy_kl
 from ..student import Student, load_student
 from ..support.files import write_whole
+from .comparison import run_rows
 from .evaluations import mean
 from .figures import accuracy_by_verb, accuracy_curve
-from .packed_runs import PackedRun, pack_run, read_packed
-from .rows import EVALUATED, config_of
-from .runs import compare
+from .packed_runs import PackedRun, read_packed
+from .rows import config_of
 from .tables import ceilings_of, compared, methods_of, outcome_table, told
 
 METHODS = ("grpo", "sgpo")  # differences are SGPO minus GRPO
@@ -40,14 +40,13 @@ def run_and_report(
     """
     out = Path(out)
     begin = time.perf_counter()
-    configs = {method: config_of(method, student, steps) for method in METHODS}
-    compare(configs, seeds, out, EVALUATED, when_done=lambda run: pack_run(run, out))
+    run_rows(out, METHODS, student, seeds, steps)
     base = read_packed(out, "base")
     runs = {name: [read_packed(out, f"{name}-{seed}") for seed in seeds] for name in METHODS}
     rows = compared(runs, base)
     write_whole(out / "comparison.json", json.dumps(rows, indent=1) + "\n")
     draw_figures(out / "figures", student, {name: made[0] for name, made in runs.items()}, base)
-    config = configs["sgpo"]
+    config = config_of("sgpo", student, steps)
     rollouts = config.autonomous_rollouts + config.guided_rollouts
     names = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}"
     lines = ["# GRPO and SGPO on mini-GSM", *([f"`{command}`"] if command else [])]

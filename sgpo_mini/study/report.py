@@ -8,19 +8,18 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..mini_gsm.world import TRANSFER_SPLITS
+from ..mini_gsm.world import EXAMS
 from ..support.files import read_json, write_whole
+from ..support.markdown import markdown
 from .claims import claims_table
+from .comparison import run_rows
 from .evaluations import mean
 from .figures import draw_figures
-from .packed_runs import MEND, PackedRun, pack_run, read_packed
-from .rows import BASELINE, EVALUATED, ROWS, config_of
-from .runs import compare
+from .packed_runs import MEND, PackedRun, read_packed
+from .rows import BASELINE, EVALUATED, ROWS
 from .strategy_use_table import use_section
 from .tables import MEASURES, accuracy, ceilings_of, chance_of, over_seeds, told
-from .transfer_table import markdown
 
-SPLITS_SHOWN = ("test", "reworded", *TRANSFER_SPLITS)
 OWN_RIVALS = ("easy", "hard", "long")  # rows compared with GRPO of their own kind
 
 
@@ -41,12 +40,8 @@ def run_comparison(
     out = Path(out)
     names = list(dict.fromkeys(methods))
     names = list(dict.fromkeys([BASELINE, *map(rival_of, names), *names]))
-    configs = {name: config_of(name, student, steps) for name in names}
     made = {"command": command, "student": student, "methods": names, "seeds": list(seeds)}
-    controls = {name: ROWS[name].control for name in names}
-    compare(
-        configs, seeds, out, EVALUATED, controls=controls, when_done=lambda run: pack_run(run, out)
-    )
+    run_rows(out, names, student, seeds, steps)
     write_whole(out / "made.json", json.dumps(made, indent=1) + "\n")
     return report_comparison(out)
 
@@ -110,14 +105,14 @@ def gaps(found: dict, name: str, split: str, measure: str = "greedy") -> list[fl
 
 def accuracy_table(found: dict, student: str) -> str:
     """A line a row with its accuracy on each split and, below it, the difference to its rival."""
-    lines = [["row", "what it is", *(f"`{split}`" for split in SPLITS_SHOWN)]]
-    chance = [f"{100 * chance_of(split):.1f}" for split in SPLITS_SHOWN]
+    lines = [["row", "what it is", *(f"`{split}`" for split in EXAMS)]]
+    chance = [f"{100 * chance_of(split):.1f}" for split in EXAMS]
     lines.append(["chance", "a plan drawn from those that fit", *chance])
-    base = [f"{100 * found['base']['greedy'][s][0]:.1f}" for s in SPLITS_SHOWN]
+    base = [f"{100 * found['base']['greedy'][s][0]:.1f}" for s in EXAMS]
     lines.append(["base", "the student before training", *base])
     for name, row in found["rows"].items():
         cells = []
-        for split in SPLITS_SHOWN:
+        for split in EXAMS:
             cell = f"{100 * mean(row['greedy'][split]):.1f}"
             if rival_of(name) != name:
                 values = gaps(found, name, split)
@@ -125,7 +120,7 @@ def accuracy_table(found: dict, student: str) -> str:
             cells.append(cell)
         lines.append([name, ROWS[name].about, *cells])
     if ceilings := ceilings_of(student).get("greedy"):
-        cells = [f"{100 * ceilings[split]:.1f}" for split in SPLITS_SHOWN]
+        cells = [f"{100 * ceilings[split]:.1f}" for split in EXAMS]
         lines.append(["ceiling", "SFT on the solutions of all training problems", *cells])
     return markdown(lines)
 
@@ -183,7 +178,7 @@ def _chance_of_intervals(found: dict) -> str:
     if len(found["seeds"]) == 1:
         return ""
     names = [name for name in found["rows"] if rival_of(name) != name]
-    ends = [over_seeds(gaps(found, name, split)) for name in names for split in SPLITS_SHOWN]
+    ends = [over_seeds(gaps(found, name, split)) for name in names for split in EXAMS]
     clear = sum(low > 0 or high < 0 for low, high in ends)
     return (
         f"The table shows {len(ends)} differences. If no row differed from GRPO at all, about "

@@ -5,10 +5,10 @@ from typing import Any
 
 from ..config import Config
 from ..mini_gsm.pretraining import STEPS_OF_TRAINING, settings_for
-from ..mini_gsm.world import DATA, TRANSFER_SPLITS
+from ..mini_gsm.world import DATA, EXAMS
 
 BASELINE = "grpo"  # every row is compared with it
-EVALUATED = ("validation", "test", "reworded", *TRANSFER_SPLITS)
+EVALUATED = ("validation", *EXAMS)
 MEASURED_EVERY = 5  # steps
 EQUAL_TIME_STEPS = STEPS_OF_TRAINING * 8 // 5  # an SGPO step takes 1.3 to 1.5 times as long
 LONG = {"steps": STEPS_OF_TRAINING * 3}

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from ..mini_gsm.strategy_use import KINDS, OWN, StrategyUse, measure_use
+from ..support.markdown import markdown
 from .evaluations import mean
 from .packed_runs import PackedRun
-from .transfer_table import markdown
 
 
 def shares_of(runs: Sequence[PackedRun], split: str) -> dict[str, float]:

@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
-from ..mini_gsm.world import TRANSFER_SPLITS
+from ..mini_gsm.world import EXAMS
 from ..support.files import write_whole
+from ..support.markdown import markdown
 from .comparison import COMPARED, EQUAL_TIME, HARD
 from .evaluations import mean
 from .packed_runs import PackedRun, read_packed
@@ -20,7 +21,6 @@ from .tables import (
     told,
     transfer_ratios,
 )
-from .transfer_table import markdown
 
 UNITS = "Percent; in brackets 95 % intervals over seeds."
 PAIRS = {  # what is compared from each student
@@ -31,7 +31,6 @@ PAIRS = {  # what is compared from each student
     "on the easy chains": ("easy-grpo", "easy-sgpo"),
 }
 TRAINING_SETS = ("on the easy chains", "on the training chains", "on the hard chains")
-DIFFERENCES = ("test", "reworded", *TRANSFER_SPLITS)
 
 
 def write_report(out: Path) -> str:
@@ -84,10 +83,10 @@ def write_report(out: Path) -> str:
 
 def difference_table(tables: dict) -> str:
     """Second minus first method on the training chains, a line a student, a column a split."""
-    lines = [["student", *(f"`{split}`" for split in DIFFERENCES)]]
+    lines = [["student", *(f"`{split}`" for split in EXAMS)]]
     for name, told_of in tables.items():
         rows = greedy_rows(told_of["on the training chains"])
-        cells = [told(rows[s]["difference"], rows[s]["over seeds"]) for s in DIFFERENCES]
+        cells = [told(rows[s]["difference"], rows[s]["over seeds"]) for s in EXAMS]
         lines.append([name.replace("-", " "), *cells])
     return markdown(lines)
 
@@ -114,11 +113,13 @@ def when_table(tables: dict) -> str:
 
 
 def runs_in(folder: Path) -> dict[str, dict[int, PackedRun]]:
-    """The packed runs of a folder by row and seed, without the student before training."""
+    """The packed runs of the rows in `PAIRS`, by row and seed."""
+    wanted = {name for pair in PAIRS.values() for name in pair}
     runs: dict[str, dict[int, PackedRun]] = {}
     for path in sorted((folder / "logs").glob("*-*.json.bz2")):
         name, seed = path.name.removesuffix(".json.bz2").rsplit("-", 1)
-        runs.setdefault(name, {})[int(seed)] = read_packed(folder, f"{name}-{seed}")
+        if name in wanted:
+            runs.setdefault(name, {})[int(seed)] = read_packed(folder, f"{name}-{seed}")
     return runs
 
 

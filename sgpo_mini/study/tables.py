@@ -5,7 +5,7 @@ Every mean counts each family once. Two kinds of intervals stand beside a differ
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -13,11 +13,11 @@ from ..mini_gsm.plans import fitting_plans
 from ..mini_gsm.world import TRANSFER_SPLITS, families_of
 from ..support.files import read_json
 from ..support.intervals import confidence_interval, mean_difference
+from ..support.markdown import markdown
 from .evaluations import mean
 from .packed_runs import MEND, PackedRun
 from .rows import EVALUATED
 from .sampled import SAMPLES
-from .transfer_table import markdown
 
 MEASURES = {
     "greedy": "greedy accuracy",
@@ -27,7 +27,6 @@ MEASURES = {
 }
 CEILINGS = Path(__file__).parents[1] / "results" / "ceilings.json"
 Values = dict[str, float]  # by family
-Read = Callable[[str, str], Values]  # (split, measure) of a run
 
 
 def by_family(run: PackedRun, split: str, measure: str) -> Values:
@@ -68,9 +67,7 @@ def ceilings_of(student: str) -> dict[str, dict[str, float]]:
     return found
 
 
-def compared(
-    runs: dict[str, list[PackedRun]], base: PackedRun, splits: Sequence[str] = EVALUATED
-) -> list[dict]:
+def compared(runs: dict[str, list[PackedRun]], base: PackedRun) -> list[dict]:
     """One row for each split and measure: base, both methods, and second minus first.
 
     `runs` has two methods with runs of the same seeds, in order. "over seeds" has the interval of
@@ -79,7 +76,7 @@ def compared(
     the two families in which it is largest.
     """
     (first, _), rows = runs, []
-    for split in splits:
+    for split in EVALUATED:
         for measure in MEASURES:
             means_of = {
                 name: [by_family(run, split, measure) for run in runs[name]] for name in runs

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from ..evaluation import Evaluation
 from ..support.intervals import confidence_interval
+from ..support.markdown import markdown
 
 
 def transfer_rows(
@@ -88,9 +89,3 @@ def _in_percent(estimate, sign: str = "") -> str:
     if high - low < 1e-9:  # an interval without width does not show how certain the mean is
         return f"{value * 100:{sign}.1f} (all equal)"
     return f"{value * 100:{sign}.1f} ({low * 100:{sign}.1f} to {high * 100:{sign}.1f})"
-
-
-def markdown(table: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as a Markdown table; the first row is its head."""
-    lines = ["| " + " | ".join(cells) + " |" for cells in table]
-    return "\n".join([lines[0], "| --- " * len(table[0]) + "|", *lines[1:]])

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from sgpo_mini.evaluation import Evaluation
-from sgpo_mini.mini_gsm.world import make_problems
-from sgpo_mini.study.benchmark_table import EXAMS, benchmark_table
+from sgpo_mini.mini_gsm.world import EXAMS, make_problems
+from sgpo_mini.study.benchmark_table import benchmark_table
 from sgpo_mini.support.files import read_rows
 
 LIMIT = 4

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from sgpo_mini.evaluation import pass_at_k
 from sgpo_mini.study.evaluations import mean
-from sgpo_mini.study.transfer_table import markdown
 from sgpo_mini.support.files import read_rows
 from sgpo_mini.support.intervals import confidence_interval, mean_difference
+from sgpo_mini.support.markdown import markdown
 
 MEASURE = "logs/measure-*.txt"
 ORDER = ("grpo", "sgpo", "sft")

@@ -15,13 +15,12 @@ from sgpo_mini.__main__ import main
 from sgpo_mini.commands.compare import _rows
 from sgpo_mini.mini_gsm.pretraining import SETTINGS
 from sgpo_mini.mini_gsm.strategy_use import KINDS
-from sgpo_mini.mini_gsm.world import make_problems
+from sgpo_mini.mini_gsm.world import EXAMS, make_problems
 from sgpo_mini.strategy_sources.controls import CONTROLS
 from sgpo_mini.study import report as comparison
 from sgpo_mini.study.evaluations import answers_path, read_answers
 from sgpo_mini.study.packed_runs import pack_run, read_packed
 from sgpo_mini.study.report import (
-    SPLITS_SHOWN,
     gaps,
     report_comparison,
     rival_of,
@@ -124,7 +123,7 @@ def reported(tmp_path_factory) -> tuple[Path, str]:
             when_done(folder / run)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(comparison, "compare", made_up)
+        patch.setattr("sgpo_mini.study.comparison.compare", made_up)
         methods = ["sft", "sgpo", "shuffled"]
         text = run_comparison(out, methods, seeds=(0, 1), command="COMMAND")
     return out, text
@@ -156,7 +155,7 @@ def test_the_report_has_a_line_a_row_with_chance_base_and_ceiling(reported):
     out, text = reported
     assert (out / "report.md").read_text(encoding="utf-8") == text and "`COMMAND`" in text
     titles, *lines = tables_of(text)[0]
-    assert titles == ["row", "what it is", *(f"`{split}`" for split in SPLITS_SHOWN)]
+    assert titles == ["row", "what it is", *(f"`{split}`" for split in EXAMS)]
     assert [line[0] for line in lines] == ["chance", "base", *NAMES, "ceiling"]
     assert lines[0][2] == "3.8" and lines[1][2] == "25.0" and lines[2][2] == "50.0"
     assert "<br>" not in " ".join(lines[2]) and lines[5][2] == "50.0<br>+0.0 (+0.0 to +0.0)"
@@ -169,7 +168,7 @@ def test_the_report_has_a_line_a_row_with_chance_base_and_ceiling(reported):
 def test_differences_are_paired_by_seed_to_the_rival(reported):
     out, text = reported
     found = found_in(out)
-    for split in SPLITS_SHOWN:
+    for split in EXAMS:
         numbers = range(len(make_problems(split)))
         expected = [
             statistics.mean((n % 5 > seed) - (n % 2 == 0) for n in numbers) for seed in (0, 1)
@@ -178,13 +177,13 @@ def test_differences_are_paired_by_seed_to_the_rival(reported):
         low, high = confidence_interval(expected, over="seeds")
         mean = statistics.mean(expected)
         told = f"<br>{100 * mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
-        cell = tables_of(text)[0][5][2 + SPLITS_SHOWN.index(split)]
+        cell = tables_of(text)[0][5][2 + EXAMS.index(split)]
         assert cell.endswith(told)
 
 
 def test_the_report_says_how_many_differences_leave_out_zero_by_chance(reported):
     _, text = reported
-    assert f"shows {3 * len(SPLITS_SHOWN)} differences" in text
+    assert f"shows {3 * len(EXAMS)} differences" in text
     assert re.search(r"about 1 of their 95 % intervals would exclude 0 by chance; \d+ do\.", text)
 
 
@@ -203,7 +202,9 @@ def test_with_one_seed_no_interval_stands_beside_a_difference(reported, tmp_path
 
 def test_rows_that_others_are_compared_with_are_always_run(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(comparison, "compare", lambda configs, *_, **told: asked.append(configs))
+    monkeypatch.setattr(
+        "sgpo_mini.study.comparison.compare", lambda configs, *_, **told: asked.append(configs)
+    )
     with pytest.raises(ValueError, match="holds no finished run grpo-0"):
         run_comparison(tmp_path, ["hard-sgpo", "half", "half"])
     assert [list(configs) for configs in asked] == [["grpo", "hard-grpo", "hard-sgpo", "half"]]
@@ -308,7 +309,7 @@ def test_each_run_is_packed_as_it_finishes_and_no_report_is_made_of_a_part(
         assert (folder / "logs" / "base.json.bz2").exists()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(comparison, "compare", stopped)
+    monkeypatch.setattr("sgpo_mini.study.comparison.compare", stopped)
     with pytest.raises(KeyboardInterrupt):
         run_comparison(tmp_path, ["sgpo"])
     assert main(["compare", "--report", str(tmp_path)]) == 2

@@ -6,11 +6,11 @@ import shutil
 import pytest
 from made_up_runs import make_up
 
-from sgpo_mini.mini_gsm.world import CONTROL, DATA
+from sgpo_mini.mini_gsm.world import CONTROL, DATA, EXAMS
 from sgpo_mini.study import comparison
 from sgpo_mini.study.packed_runs import pack_run
 from sgpo_mini.study.rows import EVALUATED
-from sgpo_mini.study.students_report import DIFFERENCES, finished_seeds, write_report
+from sgpo_mini.study.students_report import finished_seeds, write_report
 
 NEITHER = {"grpo": 4, "sgpo": 4}  # right on every fourth problem
 TRAINED = {"grpo": 2, "sgpo": 1, "easy-grpo": 1, "easy-sgpo": 1, "hard-grpo": 4, "hard-sgpo": 1}
@@ -83,8 +83,8 @@ def test_only_students_and_parts_with_two_finished_seeds_are_told(reported):
 def test_the_differences_of_all_students_stand_first(reported):
     _, text = reported
     lines = section(text, "SGPO minus GRPO, greedy accuracy")
-    equal = ["+50.0 (+50.0 to +50.0)"] * len(DIFFERENCES)
-    nothing = ["+0.0 (+0.0 to +0.0)"] * len(DIFFERENCES)
+    equal = ["+50.0 (+50.0 to +50.0)"] * len(EXAMS)
+    nothing = ["+0.0 (+0.0 to +0.0)"] * len(EXAMS)
     assert lines == [["student 0", *equal], ["student 1", *equal], ["control", *nothing]]
 
 
