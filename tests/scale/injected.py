@@ -20,7 +20,7 @@ from sgpo_mini.config import Config
 from sgpo_mini.mini_gsm.pretraining import MAX_NEW_TOKENS
 from sgpo_mini.mini_gsm.world import make_problems
 from sgpo_mini.problems import numeric_reward
-from sgpo_mini.rollout import Rollouts, sample
+from sgpo_mini.rollout import Rollouts
 from sgpo_mini.scale import SGPOConfig, SGPOTrainer, as_reward_function, to_dataset
 from sgpo_mini.student import load_student
 
@@ -43,17 +43,25 @@ def problems_of(count: int) -> list:
     return [problem for pair in zip(easy, hard, strict=False) for problem in pair][:count]
 
 
-def rollouts_of(student, problems, group1: int, group2: int, temperature: float = 1.0) -> dict:
-    """The tokens of completions that the student has written: {autonomous, guided}."""
-    prompts = [student.prompt_ids(p.question) for p in problems]
-    prompts += [student.prompt_ids(p.question, p.strategy) for p in problems]
-    sizes = [group1] * len(problems) + [group2] * len(problems)
-    torch.manual_seed(3)
-    # Short of the longest solution: some completions are cut off.
-    both = sample(student, prompts, sizes, max_new_tokens=22, temperature=temperature)
-    tokens = [row[kept.bool()].tolist() for row, kept in zip(both.tokens, both.mask, strict=True)]
-    split = group1 * len(problems)
-    return {"autonomous": tokens[:split], "guided": tokens[split:]}
+def rollouts_of(student, problems, group1: int, group2: int) -> dict:
+    """The tokens of completions by hand: {autonomous, guided}; each problem has a right one in both.
+
+    They are not sampled: another processor rounds otherwise, samples others, and may leave out what
+    the tests need: a right one, a wrong one, one cut off.
+    """
+    rows = {"autonomous": [], "guided": []}
+    for place, problem in enumerate(problems):
+        right = student.completion_ids(problem.solution)
+        wrong = student.completion_ids(problem.solution + "1")  # #### 12 becomes #### 121
+        answer = student.completion_ids(f"#### {problem.answer}")
+        rows["autonomous"] += _group([answer, wrong, right[:-3], right], place, group1)
+        rows["guided"] += _group([right, wrong, right[:22], answer], place, group2)
+    return rows
+
+
+def _group(kinds: list, place: int, size: int) -> list:
+    """`size` completions, the first kind first; how many are of each differs with the place."""
+    return [kinds[0], *(kinds[1:][(place + i) % (len(kinds) - 1)] for i in range(size - 1))]
 
 
 # ---- our loop
