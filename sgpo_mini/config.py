@@ -14,6 +14,7 @@ METHODS: dict[str, Callable[[int, int], tuple[int, int]]] = {
     "luffy": lambda autonomous, guided: (autonomous + guided - 1, 0),
     "hpt": lambda autonomous, guided: (autonomous + guided, 0),
 }
+DTYPES = ("auto", "float32", "bfloat16")
 IMITATING = ("sft", "luffy", "hpt")  # need a given solution for every problem
 
 
@@ -22,8 +23,8 @@ class Config:
     """Every setting of a run. The defaults are the paper's wherever it gives a value.
 
     `student`, `data`, its split, columns and `calculations`, `strategies`, `lora_rank`,
-    `gradient_checkpointing` and `chat_template_kwargs` only record what was loaded before `train`
-    is called.
+    `dtype`, `gradient_checkpointing` and `chat_template_kwargs` only record what was loaded before
+    `train` is called.
 
     A completion is correct when its reward is at least `right_reward`: change it if your reward
     gives correct completions less than 1, or incorrect ones 1 or more. Correct completions count in
@@ -72,6 +73,7 @@ class Config:
     max_grad_norm: float = 1.0
     micro_batch_tokens: int = 0  # per backward pass, with padding; 0: all at once
     lora_rank: int = 0  # 0: train all weights
+    dtype: str = "auto"  # or "float32", "bfloat16": what the student computes in
     gradient_checkpointing: bool = False
     evaluate_every: int = 0  # steps; 0: never
     early_stop: int = 0  # stop after this many evaluations without a new best; 0: never
@@ -84,7 +86,7 @@ class Config:
     def check(self) -> None:
         """Raise ValueError, with the allowed values, if a value is invalid."""
         choices = {"method": METHODS, "normalize_target": ("sum", "mean")}
-        choices |= {"given_solution": ("expert_solution", "solution")}
+        choices |= {"given_solution": ("expert_solution", "solution"), "dtype": DTYPES}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 several = len(allowed) > 2

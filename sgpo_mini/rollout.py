@@ -86,7 +86,7 @@ def sample(
     """
     sizes = torch.as_tensor(group_size, device=student.device).expand(len(prompts))  # (P,)
     rows = torch.arange(len(prompts), device=student.device).repeat_interleave(sizes)  # (B,)
-    with student.autocast(), _keeping_caches(student):
+    with student.autocast(), student.cast_once(), _keeping_caches(student):
         cache, ids, mask = _prefill(student, prompts)
         tokens, entropies = decode(  # (B, T) each
             student,

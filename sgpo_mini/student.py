@@ -16,6 +16,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
+from .config import DTYPES
 from .strategies import autonomous_prompt, guided_prompt
 from .support.chat import (
     Messages,
@@ -92,6 +93,26 @@ class Student:
             yield
         torch.clear_autocast_cache()
 
+    @contextmanager
+    def cast_once(self) -> Iterator[None]:
+        """Linear layers hold their weights in `compute_dtype`: no gradient, the same results.
+
+        Without gradient, autocast would cast every weight anew for every token. An embedding that
+        shares its weights with the head keeps its own.
+        """
+        held = []
+        if self.compute_dtype != torch.float32:
+            linear = (m for m in self.model.modules() if type(m) is torch.nn.Linear)
+            held = [(m, n, p) for m in linear for n, p in m.named_parameters(recurse=False)]
+        try:
+            for module, name, parameter in held:
+                cast = parameter.detach().to(self.compute_dtype)
+                module._parameters[name] = torch.nn.Parameter(cast, requires_grad=False)
+            yield
+        finally:
+            for module, name, parameter in held:
+                module._parameters[name] = parameter
+
     def hidden_states(self, **inputs) -> tuple[Tensor, object]:
         """One forward pass: (states (B, T, H) for `head`, key-value cache or None)."""
         if self.plain_head:
@@ -125,6 +146,7 @@ def load_student(
     *,
     device: str | None = None,
     lora_rank: int = 0,
+    dtype: str = "auto",
     gradient_checkpointing: bool = False,
     chat_template_kwargs: Mapping | None = None,
 ) -> Student:
@@ -132,6 +154,7 @@ def load_student(
 
     A folder may hold a LoRA adapter in peft's format. With `lora_rank` above 0, the base is frozen,
     kept in the compute dtype, and gets new adapters; otherwise all weights are trainable float32.
+    The compute dtype is the one that suits the device, or `dtype`: "float32" or "bfloat16".
     `chat_template_kwargs` are settings of the chat template, such as {"enable_thinking": False},
     and are saved with the student. Every dropout is set to 0. Raises ValueError if the name cannot
     be loaded or the model cannot generate rollouts.
@@ -142,7 +165,9 @@ def load_student(
     # Absolute, because an adapter is saved with this path and may be loaded from elsewhere.
     source = str(path.absolute()) if path.is_dir() or path == TINY_STUDENT else str(name)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = compute_dtype(device)
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
+    compute = compute_dtype(device) if dtype == "auto" else getattr(torch, dtype)
     has_adapter = (path / "adapter_config.json").is_file()
     base = read = source
     try:
@@ -152,7 +177,7 @@ def load_student(
         read = source if tokenizer_here else base
         tokenizer = AutoTokenizer.from_pretrained(read, trust_remote_code=False)
         read = base
-        model = load_weights(base, dtype if lora_rank or has_adapter else torch.float32)
+        model = load_weights(base, compute if lora_rank or has_adapter else torch.float32)
     except Exception as error:  # the libraries raise many types
         told = f"{reason_of(error)}); give 'tiny', a folder with config.json, model.safetensors "
         told += "and the tokenizer's files, or a model's name on the Hub"
@@ -162,7 +187,7 @@ def load_student(
         raise ValueError(f"no student can be loaded from {str(name)!r} ({told}") from error
     try:
         set_template(tokenizer, chat_template_kwargs)
-        student = _student_of(model, tokenizer, dtype)
+        student = _student_of(model, tokenizer, compute)
         if has_adapter:
             student.model = load_adapter(model, path)
             rank = student.model.peft_config["default"].r
@@ -177,7 +202,7 @@ def load_student(
             student.plain_head = head_is_plain(model, student.stop_ids[0])
         # Without autocast where the weights are float32: there is less rounding to allow for.
         half = any(parameter.dtype != torch.float32 for parameter in model.parameters())
-        with torch.autocast(student.device.type, dtype, enabled=half):
+        with torch.autocast(student.device.type, compute, enabled=half):
             refuse_unservable(model, student.hidden_states, student.pad_id, half)
             if gradient_checkpointing:
                 student.gradient_checkpointing = True

@@ -43,7 +43,8 @@ def evaluate_command(options: argparse.Namespace) -> None:
     asked = _problems(options)
     problems = [problem for some in asked.values() for problem in some]
     prompts, reward = _prompts(options.prompt, problems), _reward(options)
-    student = student_of(options.student, chat_template_kwargs=options.chat_template_kwargs)
+    names = ("dtype", "chat_template_kwargs")
+    student = student_of(options.student, **{name: getattr(options, name) for name in names})
     texts = (f"{p.question}\n{p.strategy if True in prompts else ''}" for p in problems)
     refuse_unknown_words(student, texts)
     longest = longest_completion(options.max_new_tokens, options.data)
@@ -185,6 +186,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     add_option(parser, "student", "tiny", about["student"])
     template = f"{TEMPLATE} (default: those saved with the student)"
     add_option(parser, "chat_template_kwargs", None, template, json_object)
+    add_option(parser, "dtype", "auto", SETTINGS["optimizer and memory"]["dtype"])
     more = "; or, from the Hub, math500 (needs the extra math), amc23 or aime24"
     add_option(parser, "data", "mini-gsm", about["data"] + more)
     for name in COLUMNS:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, fields
 from pathlib import Path
 
-from ..config import Config
+from ..config import DTYPES, Config
 
 PROGRAM = "python -m sgpo_mini"
 SPLITS = (
@@ -91,6 +91,8 @@ SETTINGS = {
         "max_grad_norm": "gradients with a larger norm are scaled down to this norm",
         "micro_batch_tokens": "tokens in one backward pass; fewer need less memory; 0: no limit",
         "lora_rank": "rank of LoRA adapters; 0: train all weights",
+        "dtype": f"what the student computes in: {', '.join(DTYPES[1:])}, or {DTYPES[0]}, which is "
+        "float32 on a CPU; bfloat16 is about twice as fast on a CPU with AMX",
         "gradient_checkpointing": "recompute activations in the backward pass to save memory",
     },
     "the run": {

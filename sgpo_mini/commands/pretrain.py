@@ -35,6 +35,7 @@ _OF_SFT = {
     "learning_rate": 1e-5,
     "micro_batch_tokens": 0,
     "lora_rank": 0,
+    "dtype": "auto",
     "gradient_checkpointing": False,
 }
 
@@ -90,7 +91,7 @@ def _warm_up(options: argparse.Namespace) -> None:
     problems = training_problems(*named, chosen)
     if settings.pop("only_with_strategies"):
         problems = having_strategies(problems)
-    names = ("lora_rank", "gradient_checkpointing", "chat_template_kwargs")
+    names = ("lora_rank", "dtype", "gradient_checkpointing", "chat_template_kwargs")
     student = student_of(options.student, **{name: settings.pop(name) for name in names})
     guided = settings["with_strategy"] > 0
     learnt, _ = solutions_to_learn(problems, "solution", settings["calculation_notes"])

@@ -52,6 +52,7 @@ _OF_MEASURE = {
     "batch_size": None,
     "max_new_tokens": None,
     "chat_template_kwargs": None,
+    "dtype": "auto",
     "threads": 0,
     "seed": 0,
 }
@@ -222,7 +223,8 @@ def _measure(options: argparse.Namespace) -> None:
         problems = [problem for problem in problems if problem.id in strategies]
     if options.limit and options.limit < len(problems):
         problems = random.Random(options.seed).sample(problems, options.limit)
-    student = student_of(options.measure, chat_template_kwargs=options.chat_template_kwargs)
+    names = ("dtype", "chat_template_kwargs")
+    student = student_of(options.measure, **{name: getattr(options, name) for name in names})
     refuse_unknown_words(student, (f"{p.question}\n{p.strategy}" for p in problems))
     measured = measure_strategies(
         student,
@@ -285,8 +287,9 @@ def add_strategies(parser: argparse.ArgumentParser) -> None:
         "strategies": "JSONL file to measure (default: the strategies that come with the problems)",
         "samples": "completions per problem with each prompt",
         "temperature": "sampling temperature",
+        "dtype": SETTINGS["optimizer and memory"]["dtype"],
     }
-    readers = {"timeout": number(above=0), "temperature": number(least=0)}
+    readers = {"timeout": number(above=0), "temperature": number(least=0), "dtype": str}
     for title, options in (("", _OF_TEACHER), ("--measure", _OF_MEASURE)):
         group = parser.add_argument_group(title) if title else group
         for name, default in options.items():

@@ -40,7 +40,7 @@ def train_command(options: argparse.Namespace) -> None:
     if config.evaluate_every and data == "gsm8k":
         validation = problems_of(data, "validation", "", vars(config))
     set_threads(config.threads, config.out if config.resume else "")
-    names = ("lora_rank", "gradient_checkpointing", "chat_template_kwargs")
+    names = ("lora_rank", "dtype", "gradient_checkpointing", "chat_template_kwargs")
     student = student_of(config.student, **{name: getattr(config, name) for name in names})
     train(student, problems, config, validation=validation)
     print(f"trained student: {Path(config.out) / 'student'}")

@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, required=True)
     parser.add_argument("--max-new-tokens", type=int, required=True)
     parser.add_argument("--group", type=int, required=True)
+    parser.add_argument("--dtype", default="auto")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -41,7 +42,7 @@ def main() -> None:
     problems = load_gsm8k("validation", calculations=options.calculations)
     problems = with_strategies(problems, load_strategies(options.strategies))
     problems = [problem for problem in problems if problem.strategy][: options.limit]
-    student = load_student(options.student)
+    student = load_student(options.student, dtype=options.dtype)
     config = Config(temperature=options.temperature)
     values, tenths, strips = [], [], []
     several = alike = moved = right = 0

@@ -57,6 +57,7 @@ class Study:
     autonomous_rollouts: int = 8
     guided_rollouts: int = 4
     lora_rank: int = 16
+    dtype: str = "auto"  # what students compute in; on a CPU with AMX "bfloat16" is faster
     max_new_tokens: int = 128
     whole_max_new_tokens: int = 192  # on the whole test split
     micro_batch_tokens: int = 2048
@@ -120,7 +121,8 @@ class Run:
     def __init__(self, out: Path, study: Study, tasks: Tasks):
         self.out, self.study, self.tasks = out, study, tasks
         self.within = ("--calculations", str(study.calculations))
-        self.one_thread = ("--threads", "1")
+        self.dtype = ("--dtype", study.dtype)
+        self.one_thread = ("--threads", "1", *self.dtype)
 
     def all(self) -> None:
         self.strategies()
@@ -176,7 +178,7 @@ class Run:
         words += ("--split", "warmup", *self.guided("warmup"), "--with-strategy", 0.5)
         words += ("--batch-size", study.warm_batch, "--learning-rate", study.warm_rate)
         words += ("--micro-batch-tokens", study.micro_batch_tokens, "--out", self.out / "warm")
-        words += ("--threads", study.warm_threads)
+        words += ("--threads", study.warm_threads, *self.dtype)
         for epochs in study.warm_epochs:
             name, student = f"warm-{epochs}", self.out / f"warm-{epochs}"
             if not student.is_dir():
@@ -221,6 +223,7 @@ class Run:
         words += ("--strategies", self.file("validation"), "--temperature", heat)
         words += ("--limit", self.study.swept, *self.longest(), *self.within)
         words += ("--group", self.study.guided_rollouts, "--out", self.out / f"{name}.json")
+        words += self.dtype
         return Task(name, tuple(map(str, words)))
 
     def before(self, choice: dict) -> list[Task]:
@@ -241,8 +244,14 @@ class Run:
         return self.task(name, "train", *words, run=str(folder))
 
     def choose_rates(self, choice: dict) -> dict:
-        """Each method's learning rate: the best greedy accuracy alone, after the same tries."""
+        """Each method's learning rate: the best greedy accuracy alone, after the same tries.
+
+        Of one rate there is nothing to choose.
+        """
         study, trainings, evaluations = self.study, [], []
+        if len(study.rates) == 1:
+            self.tasks.run("before training", self.before(choice))
+            return {m: study.rates[0] for m in METHODS} | {"tried": {m: [] for m in METHODS}}
         short = ("--steps", study.sweep_steps, "--seed", study.sweep_seed)
         names = {(m, rate): f"try-{m}-{rate:g}" for m in METHODS for rate in study.rates}
         for (method, rate), name in names.items():
@@ -273,7 +282,7 @@ class Run:
         return trainings
 
     def exams(self, choice: dict) -> list[Task]:
-        """On `test`, the sets in order of weight; then p_guide, controls and KL by token after."""
+        """On `test`, the sets in order of weight; between them p_guide, controls and KL after."""
         study, heat = self.study, choice["temperature"]
         runs = [f"{method}-{seed}" for seed in study.seeds for method in METHODS]
         students = {"warm": choice["student"]}
@@ -281,7 +290,11 @@ class Run:
         more = ("--calculations", study.new_calculations)
         sampled = ("--samples", 4, "--temperature", 0.6, "--top-p", 0.95, "--prompt", "unguided")
         whole = ("--max-new-tokens", study.whole_max_new_tokens)
-        exams = []
+        exams, after = [], []
+        for name in runs:
+            some = [self.measure(f"measure-{name}", students[name], heat)]
+            some += [self.kl(f"kl-{name}", students[name], heat)] * name.startswith("sgpo")
+            after += [replace(task, after=(name,)) for task in some]
         for kind, words in {
             "greedy": (*self.guided("test"), *self.longest()),
             "avg4": (*self.guided("test"), *self.longest(), *sampled),
@@ -291,10 +304,7 @@ class Run:
             for name, student in students.items():
                 known = {"limit": study.tested, "after": name if name in runs else ""}
                 exams.append(self.evaluation(f"{name}-{kind}", student, "test", *words, **known))
-        for name in runs:
-            after = [self.measure(f"measure-{name}", students[name], heat)]
-            after += [self.kl(f"kl-{name}", students[name], heat)] * name.startswith("sgpo")
-            exams += [replace(task, after=(name,)) for task in after]
+            exams += after * (kind == "avg4")
         return exams
 
 

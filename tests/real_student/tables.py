@@ -118,6 +118,8 @@ def rates(out: Path) -> str:
          "chosen" if t["rate"] == chosen[m] else ""]
         for m in ORDER for t in chosen["tried"][m]
     ]  # fmt: skip
+    if not rows:
+        return f"Learning rate of every method: {chosen[ORDER[0]]:g}, chosen before the study."
     head = ["method", "learning rate", "unguided", "guided", ""]
     return f"## Learning rates, greedy on validation\n\n{table(head, rows)}"
 
