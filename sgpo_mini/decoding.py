@@ -156,10 +156,7 @@ class _GrowingLayer(DynamicLayer):
     def __init__(self, layer: DynamicLayer, rows: Tensor, room: int):
         super().__init__()
         self.is_initialized = True
-        self.dtype, self.device = layer.keys.dtype, layer.keys.device
-        if torch.is_autocast_enabled(self.device.type):
-            # Attention would cast all of them again for every token.
-            self.dtype = torch.get_autocast_dtype(self.device.type)
+        self.dtype, self.device = _held_in(layer.keys), layer.keys.device
         self.stores = [layer.keys.to(self.dtype), layer.values.to(self.dtype)]
         length = layer.keys.shape[-2]
         self.limit = length + room
@@ -191,3 +188,9 @@ class _GrowingLayer(DynamicLayer):
 
     def _view(self, length: int) -> None:
         self.keys, self.values = (store[:, :, :length] for store in self.stores)
+
+
+def _held_in(keys: Tensor) -> torch.dtype:
+    """What autocast computes attention in: it would cast all keys again for every token."""
+    device = keys.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else keys.dtype

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import peft
@@ -12,6 +13,7 @@ from plain_decoding import generate
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from sgpo_mini import decoding
 from sgpo_mini.rollout import sample, score
 from sgpo_mini.student import Student, load_student, new_student, save_student
 
@@ -125,6 +127,15 @@ def test_half_precision_changes_nothing_in_what_is_served(tmp_path, monkeypatch,
         return
     student = load_student(tmp_path, device="cpu", lora_rank=lora_rank, gradient_checkpointing=True)
     assert student.compute_dtype == torch.bfloat16
+    drawn = []
+    for cast_anew in (False, True):
+        if cast_anew:
+            monkeypatch.setattr(Student, "cast_once", lambda self: nullcontext())
+            monkeypatch.setattr(decoding, "_held_in", lambda keys: keys.dtype)
+        torch.manual_seed(0)
+        drawn.append(sample(student, PROMPTS, 4, max_new_tokens=8))
+    assert drawn[0].tokens.equal(drawn[1].tokens)
+    torch.testing.assert_close(drawn[0].entropies, drawn[1].entropies, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["Llama4Text", "Phimoe"])

@@ -335,19 +335,44 @@ def test_autocast_computes_in_the_compute_dtype(dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_frozen_base_is_held_in_the_compute_dtype_and_the_rest_in_float32(
-    folder, monkeypatch, dtype
-):
-    monkeypatch.setattr(student_module, "compute_dtype", lambda device: dtype)
-    full = load_student(folder, device="cpu")
+def test_a_frozen_base_is_held_in_the_compute_dtype_and_the_rest_in_float32(folder, dtype):
+    chosen = {"device": "cpu", "dtype": str(dtype).removeprefix("torch.")}
+    full = load_student(folder, **chosen)
     assert {p.dtype for p in full.model.parameters()} == {torch.float32}
-    lora = load_student(folder, device="cpu", lora_rank=2)
+    assert full.compute_dtype == dtype
+    lora = load_student(folder, lora_rank=2, **chosen)
     assert lora.plain_head
     for parameter in lora.model.parameters():
         assert parameter.dtype == (torch.float32 if parameter.requires_grad else dtype)
     with lora.autocast():
         states, _ = lora.hidden_states(input_ids=IDS)
         lora.head(states).float().sum().backward()
+
+
+def test_the_compute_dtype_of_the_device_is_the_default(folder, monkeypatch):
+    monkeypatch.setattr(student_module, "compute_dtype", lambda device: torch.bfloat16)
+    assert load_student(folder, device="cpu").compute_dtype == torch.bfloat16
+    assert load_student(folder, device="cpu", dtype="float32").compute_dtype == torch.float32
+
+
+def test_a_dtype_that_is_not_known_is_refused(folder):
+    with pytest.raises(ValueError, match="dtype must be one of auto, float32, bfloat16, not 'int8'"):
+        load_student(folder, dtype="int8")
+
+
+@pytest.mark.parametrize("lora_rank", [0, 2])
+def test_weights_cast_for_sampling_come_back_as_they_were(folder, lora_rank):
+    student = load_student(folder, device="cpu", dtype="bfloat16", lora_rank=lora_rank)
+    before = dict(student.model.named_parameters())
+    embedding = student.causal_model.get_input_embeddings().weight
+    with pytest.raises(KeyboardInterrupt), student.cast_once():
+        linear = [m for m in student.model.modules() if type(m) is torch.nn.Linear]
+        assert {m.weight.dtype for m in linear} == {torch.bfloat16}
+        assert student.causal_model.get_input_embeddings().weight is embedding
+        raise KeyboardInterrupt
+    after = dict(student.model.named_parameters())
+    assert after.keys() == before.keys()
+    assert all(after[name] is parameter for name, parameter in before.items())
 
 
 # LoRA

@@ -44,7 +44,7 @@ def problems_of(count: int) -> list:
 
 
 def rollouts_of(student, problems, group1: int, group2: int) -> dict:
-    """The tokens of completions by hand: {autonomous, guided}; each problem has a right one in both.
+    """The tokens of completions by hand: {autonomous, guided}; each problem has a right one.
 
     They are not sampled: another processor rounds otherwise, samples others, and may leave out what
     the tests need: a right one, a wrong one, one cut off.
