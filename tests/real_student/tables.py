@@ -11,6 +11,7 @@ import gzip
 import json
 import sys
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 
 from sgpo_mini.evaluation import pass_at_k
@@ -74,7 +75,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def report(out: Path) -> Path:
     study = json.loads((out / "settings.json").read_text(encoding="utf-8"))
     parts = ["# The real student on GSM8K", warm_up(out), measures(out), rates(out)]
-    parts += [test_accuracy(out, study), by_step(out, study), logged(out, study), kl(out)]
+    parts += [test_accuracy(out, study), by_step(out, study), by_part(out, study)]
+    parts += [logged(out, study), kl(out)]
     path = out / "report.md"
     path.write_text("\n\n".join(filter(None, parts)) + "\n", encoding="utf-8")
     return path
@@ -170,6 +172,8 @@ def by_step(out: Path, study: dict) -> str:
         return ""
     key = "validation_accuracy"
     steps = sorted({r["step"] for run in sum(metrics.values(), []) for r in run if key in r})
+    if not steps:
+        return ""
     rows = []
     for step in steps:
         at = {m: [r[key] for run in metrics[m] for r in run if r["step"] == step] for m in ORDER}
@@ -182,6 +186,37 @@ def by_step(out: Path, study: dict) -> str:
         cells.append(estimate(known, "seeds") if known else "")
     rows.append([f"after {budget / 60:.1f} minutes", *cells])
     return f"## Validation accuracy by step, greedy, unguided\n\n{table(['step', *ORDER], rows)}"
+
+
+def by_part(out: Path, study: dict) -> str:
+    """Right rollouts without a strategy by part of the run, and SGPO's within GRPO's time."""
+    metrics, timings = runs_of(out, study, "metrics"), runs_of(out, study, "timings")
+    grpo, sgpo = metrics["grpo"], metrics["sgpo"]
+    steps = study["steps"]
+    if not grpo or any(len(run) < steps for run in grpo + sgpo) or len(grpo) != len(sgpo):
+        return ""
+    part, rows = max(steps // 4, 1), []
+
+    def mean_of(run: list[dict], end: int) -> float:
+        return mean([row["p_auto"] for row in run[max(end - part, 0) : end]])
+
+    for end in range(part, steps + 1, part):
+        both = [[mean_of(run, end) for run in runs] for runs in (grpo, sgpo)]
+        rows.append([f"steps {end - part + 1} to {end}", *compared(*both)])
+    spent = [sum(row["seconds"] for row in run) for run in timings["grpo"]]
+    ends = []
+    for run, budget in zip(timings["sgpo"], spent, strict=True):
+        seconds = list(accumulate(row["seconds"] for row in run))
+        ends.append(max(sum(s <= budget for s in seconds), 1))
+    both = [mean_of(run, steps) for run in grpo], list(map(mean_of, sgpo, ends))
+    rows.append([f"at equal time (SGPO's step {min(ends)} to {max(ends)})", *compared(*both)])
+    head = ["", "grpo", "sgpo", "sgpo - grpo (seeds)"]
+    return f"## Right rollouts without a strategy, in training\n\n{table(head, rows)}"
+
+
+def compared(grpo: list[float], sgpo: list[float]) -> list[str]:
+    gaps = [a - b for a, b in zip(sgpo, grpo, strict=True)]
+    return [estimate(values, "seeds") for values in (grpo, sgpo, gaps)]
 
 
 def last_within(metrics: list[dict], timings: list[dict], budget: float) -> float | None:

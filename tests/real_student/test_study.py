@@ -60,7 +60,7 @@ def study(tmp_path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
-    write("settings.json", {"seeds": [0, 1]})
+    write("settings.json", {"seeds": [0, 1], "steps": 2})
     tried = {"epochs": 2, "temperature": 0.8, "unguided": 0.1, "guided": 0.25}
     write("warm-up.json", tried | {"enough": True, "tried": [tried]})
     rate = {"rate": 1e-4, "unguided": 0.2, "guided": 0.3}
@@ -77,8 +77,10 @@ def study(tmp_path) -> Path:
         write(f"done/{name}.json", {"command": "x", "minutes": 2.5})
         if name != "warm":
             logged = {"alpha": 0.5, "kl": 0.1, "validation_accuracy": count / 10}
+            logged["p_auto"] = count / 10
             write(f"runs/{name}/metrics.jsonl", *({"step": s, **logged} for s in (1, 2)))
-            times = {"seconds": 30.0, "rollout_seconds": 20.0, "sampled_tokens": 100}
+            seconds = 45.0 if name.startswith("sgpo") else 30.0
+            times = {"seconds": seconds, "rollout_seconds": 20.0, "sampled_tokens": 100}
             write(f"runs/{name}/timings.jsonl", *({"step": s, **times} for s in (1, 2)))
             write(f"runs/{name}/config.json", {"method": name})
     write("warm/metrics.jsonl", {"step": 1, "loss": 1.0})
@@ -109,6 +111,8 @@ def test_the_tables_have_what_was_answered(study):
         "| after 1.0 minutes | 25.0",
         "| alpha | 0.500 |",
         "| seconds | 30.0 |",
+        "| steps 2 to 2 | 25.0 (",
+        "| at equal time (SGPO's step 1 to 1) | 25.0 (",
         "| warm | 0.0 | 0.0 | 0.0% | 0.0% | 0.0% | 3 | 2 | 0.0 | 1 2 |",
     ):
         assert words in text, words
@@ -141,3 +145,10 @@ def test_the_packed_study_makes_the_same_report_without_theirs(study):
     }
     greedy, avg4 = (gzip.decompress(path.read_bytes()).decode() for path in texts.values())
     assert "secret" in greedy and "secret" not in avg4 and "theirs" not in greedy + avg4
+
+
+def test_a_single_rate_is_told_without_tries(study):
+    fixed = dict.fromkeys(ORDER, 3e-4) | {"tried": {m: [] for m in ORDER}}
+    (study / "rates.json").write_text(json.dumps(fixed), encoding="utf-8")
+    text = report(study).read_text(encoding="utf-8")
+    assert "Learning rate of every method: 0.0003, chosen before the study." in text
