@@ -15,7 +15,7 @@ from sgpo_mini.problems import Problem
 from sgpo_mini.strategies import INSTRUCTION
 from sgpo_mini.student import Student, new_student
 from sgpo_mini.supervised import sft_loss
-from sgpo_mini.support.intervals import confidence_interval
+from sgpo_mini.support.intervals import clustered_interval, confidence_interval
 
 # Questions of different lengths, so that evaluation reorders them.
 QUESTIONS = {
@@ -227,6 +227,14 @@ def test_the_bootstrap_interval_is_repeatable_and_near_the_normal_one():
     half = 1.96 * statistics.pstdev(values) / math.sqrt(300)
     assert low == pytest.approx(1 / 3 - half, abs=0.01)
     assert high == pytest.approx(1 / 3 + half, abs=0.01)
+
+
+def test_clusters_of_different_sizes_are_drawn_whole_and_their_values_pooled():
+    low, high = clustered_interval([[1.0] * 40, [0.0]] * 15)
+    assert 0.9 < low < 600 / 615 < high < 1.0  # the mean of the clusters' means would be 0.5
+    values = [0.0, 0.5, 1.0, 1.0, 0.25]
+    assert clustered_interval([[value] for value in values]) == confidence_interval(values)
+    assert clustered_interval([[1.0] * 9] * 4) == confidence_interval([1.0] * 4)
 
 
 @pytest.mark.parametrize("count, bound", [(1, 0.793), (10, 0.2775), (20, 0.1611), (100, 0.0370)])

@@ -162,13 +162,14 @@ def _print_accuracy(name: str, evaluation, how: str) -> None:
     """
     from ..evaluation import pass_at_k
     from ..study.evaluations import mean
-    from ..support.intervals import confidence_interval
+    from ..support.intervals import clustered_interval, confidence_interval
 
     families, correct = evaluation.by_family(), evaluation.correct
-    clusters, over = evaluation.accuracies, "problems"
+    over = "families" if len(families) > 1 else "problems"
     if len(families) > 1:
-        clusters, over = [mean(values) for values in families.values()], "families"
-    low, high = confidence_interval(clusters)
+        low, high = clustered_interval(list(families.values()))
+    else:
+        low, high = confidence_interval(evaluation.accuracies)
     interval = f"95 % interval over {over} {low:.4f} to {high:.4f}"
     print(f"{name}: {evaluation.accuracy:.4f} ({interval}), {how}, {len(correct)} problems")
     if (samples := len(correct[0])) > 1:

@@ -45,6 +45,22 @@ def confidence_interval(
     return means[24], means[974]
 
 
+def clustered_interval(clusters: Sequence[Sequence[float]], seed: int = 0) -> tuple[float, float]:
+    """A 95 % interval of the mean of all values, where those of a cluster depend on each other.
+
+    Percentile bootstrap over clusters of any sizes, such as the families of problems. If all values
+    are 0 or all are 1, Wilson's interval of as many values as there are clusters.
+    """
+    means = [sum(values) / len(values) for values in clusters]
+    if all(mean == means[0] for mean in means) and means[0] in (0.0, 1.0):
+        return confidence_interval(means)
+    generator = random.Random(seed)
+    sums = [(sum(values), len(values)) for values in clusters]
+    drawn = [generator.choices(sums, k=len(sums)) for _ in range(1000)]
+    pooled = sorted(sum(s for s, _ in some) / sum(n for _, n in some) for some in drawn)
+    return pooled[24], pooled[974]
+
+
 def mean_difference(differences: Sequence[float]) -> tuple[float, tuple[float, float]]:
     """The mean difference of two students over problems, with its 95 % interval.
 
