@@ -272,19 +272,23 @@ class Run:
 
     def training_runs(self, choice: dict, rates: dict) -> list[Task]:
         trainings = []
-        for seed in self.study.seeds:
-            for method in METHODS:
-                name = f"{method}-{seed}"
-                words = ("--steps", self.study.steps, "--seed", seed)
-                words += ("--evaluate-every", self.study.evaluate_every)
-                folder = self.out / "runs" / name
-                trainings.append(self.training(name, folder, method, choice, rates[method], *words))
+        for method, seed in self.runs():
+            name = f"{method}-{seed}"
+            words = ("--steps", self.study.steps, "--seed", seed)
+            words += ("--evaluate-every", self.study.evaluate_every)
+            folder = self.out / "runs" / name
+            trainings.append(self.training(name, folder, method, choice, rates[method], *words))
         return trainings
+
+    def runs(self) -> list[tuple[str, int]]:
+        """SGPO and GRPO come first, for which the study is made."""
+        orders = METHODS[:2], METHODS[2:]
+        return [(m, s) for methods in orders for s in self.study.seeds for m in methods]
 
     def exams(self, choice: dict) -> list[Task]:
         """On `test`, the sets in order of weight; between them p_guide, controls and KL after."""
         study, heat = self.study, choice["temperature"]
-        runs = [f"{method}-{seed}" for seed in study.seeds for method in METHODS]
+        runs = [f"{method}-{seed}" for method, seed in self.runs()]
         students = {"warm": choice["student"]}
         students |= {name: self.out / "runs" / name / "student" for name in runs}
         more = ("--calculations", study.new_calculations)

@@ -127,19 +127,25 @@ def rates(out: Path) -> str:
 
 
 def test_accuracy(out: Path, study: dict) -> str:
-    """Warm student, methods, and SGPO - GRPO; pass@4 beside avg@4."""
+    """Warm student, methods, and SGPO - GRPO; pass@4 beside avg@4.
+
+    Of the seeds that both have; SFT's cell is empty where it has not answered for all of them.
+    """
     rows = []
     for kind, label in LABELS.items():
         for prompt in ("unguided", "guided"):
             files = {
-                m: [out / f"answers/{m}-{s}-{kind}/{prompt}.jsonl" for s in study["seeds"]]
+                m: {s: out / f"answers/{m}-{s}-{kind}/{prompt}.jsonl" for s in study["seeds"]}
                 for m in ORDER
             }
             warm = out / f"answers/warm-{kind}/{prompt}.jsonl"
-            if not all(is_there(path) for path in [warm, *sum(files.values(), [])]):
+            seeds = [s for s in study["seeds"] if all(is_there(files[m][s]) for m in ORDER[:2])]
+            if not (seeds and is_there(warm)):
                 continue
             base = by_problem(warm)
-            runs = {m: [by_problem(path) for path in files[m]] for m in ORDER}
+            answered = [m for m in ORDER if all(is_there(files[m][s]) for s in seeds)]
+            runs = {m: [by_problem(files[m][s]) for s in seeds] for m in answered}
+            label += f", {len(seeds)} seed{'s' * (len(seeds) > 1)}" * (prompt == "unguided")
             rows.append(row_of(f"{label} ({len(base)})", prompt, base, runs, mean))
             if kind == "avg4":
                 solved = lambda row: pass_at_k([row], len(row))  # noqa: E731
@@ -150,12 +156,12 @@ def test_accuracy(out: Path, study: dict) -> str:
 
 
 def row_of(label: str, prompt: str, base: dict, runs: dict, score) -> list[str]:
-    means = {m: [mean([score(row) for row in run.values()]) for run in runs[m]] for m in ORDER}
+    means = {m: [mean([score(row) for row in run.values()]) for run in runs[m]] for m in runs}
     gaps = [a - b for a, b in zip(means["sgpo"], means["grpo"], strict=True)]
     pairs = list(zip(runs["sgpo"], runs["grpo"], strict=True))
     each = [mean([score(a[name]) - score(b[name]) for a, b in pairs]) for name in base]
     cells = [label, prompt, estimate([score(row) for row in base.values()], "problems")]
-    cells += [estimate(means[m], "seeds") for m in ORDER]
+    cells += [estimate(means[m], "seeds") if m in means else "" for m in ORDER]
     return [*cells, estimate(gaps, "seeds"), estimate(each, "differences")]
 
 
@@ -189,12 +195,21 @@ def by_step(out: Path, study: dict) -> str:
 
 
 def by_part(out: Path, study: dict) -> str:
-    """Right rollouts without a strategy by part of the run, and SGPO's within GRPO's time."""
-    metrics, timings = runs_of(out, study, "metrics"), runs_of(out, study, "timings")
-    grpo, sgpo = metrics["grpo"], metrics["sgpo"]
-    steps = study["steps"]
-    if not grpo or any(len(run) < steps for run in grpo + sgpo) or len(grpo) != len(sgpo):
+    """Right rollouts without a strategy by part of the run, and SGPO's within GRPO's time.
+
+    Of the seeds whose two runs are complete.
+    """
+    logs, steps = [], study["steps"]
+    for seed in study["seeds"]:
+        folders = [out / f"runs/{m}-{seed}" for m in ORDER[:2]]
+        if all(is_there(folder / "metrics.jsonl") for folder in folders):
+            both = [rows_of(folder / "metrics.jsonl") for folder in folders]
+            times = [rows_of(folder / "timings.jsonl") for folder in folders]
+            if all(len(run) == steps for run in both):
+                logs.append([*both, *times])
+    if not logs:
         return ""
+    grpo, sgpo, grpo_times, sgpo_times = zip(*logs, strict=True)
     part, rows = max(steps // 4, 1), []
 
     def mean_of(run: list[dict], end: int) -> float:
@@ -203,9 +218,9 @@ def by_part(out: Path, study: dict) -> str:
     for end in range(part, steps + 1, part):
         both = [[mean_of(run, end) for run in runs] for runs in (grpo, sgpo)]
         rows.append([f"steps {end - part + 1} to {end}", *compared(*both)])
-    spent = [sum(row["seconds"] for row in run) for run in timings["grpo"]]
+    spent = [sum(row["seconds"] for row in run) for run in grpo_times]
     ends = []
-    for run, budget in zip(timings["sgpo"], spent, strict=True):
+    for run, budget in zip(sgpo_times, spent, strict=True):
         seconds = list(accumulate(row["seconds"] for row in run))
         ends.append(max(sum(s <= budget for s in seconds), 1))
     both = [mean_of(run, steps) for run in grpo], list(map(mean_of, sgpo, ends))

@@ -121,8 +121,11 @@ def test_the_tables_have_what_was_answered(study):
 def test_what_has_not_run_is_left_out(study):
     for path in [*study.glob("answers/sgpo-1-greedy/*"), *study.glob("kl-*"), study / "rates.json"]:
         path.unlink()
+    (study / "answers/sft-0-greedy/unguided.jsonl").unlink()
     text = report(study).read_text(encoding="utf-8")
-    assert "avg@4" in text and "two calculations, greedy" not in text
+    assert "| two calculations, avg@4, 2 seeds (10) |" in text
+    row = next(line for line in text.splitlines() if "two calculations, greedy, 1 seed" in line)
+    assert row.split(" | ")[3:6] == ["20.0", "50.0", ""]  # of seed 0; SFT's has not been run
     assert "KL by token" not in text and "Learning rates" not in text
 
 
