@@ -356,7 +356,9 @@ def test_the_compute_dtype_of_the_device_is_the_default(folder, monkeypatch):
 
 
 def test_a_dtype_that_is_not_known_is_refused(folder):
-    with pytest.raises(ValueError, match="dtype must be one of auto, float32, bfloat16, not 'int8'"):
+    with pytest.raises(
+        ValueError, match="dtype must be one of auto, float32, bfloat16, not 'int8'"
+    ):
         load_student(folder, dtype="int8")
 
 
