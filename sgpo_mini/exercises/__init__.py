@@ -8,10 +8,10 @@ function does; only Ctrl-C gets through. The expected answers come from the pack
 
 from .baselines import check_luffy_gradient, check_paired_interval
 from .forward_kl import check_kl_gradient, check_reverse_kl
-from .grpo import check_clipped_gradient, check_group_size
+from .grpo import check_group_size, check_grpo_loss
 from .own_domain import check_held_out, check_order_reward
 from .rewards import check_hack, check_reward
-from .rollouts import check_completion_mask, check_sampling_loop
+from .rollouts import check_completion_logps, check_sampling_loop
 from .start_here import check_adaptive_weight, check_kept_tokens
 from .strategies import PEARS, check_own_strategy, check_wrong_strategies
 from .strategy_transfer import check_near_miss, check_plan_reader

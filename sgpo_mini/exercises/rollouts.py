@@ -1,4 +1,4 @@
-"""The checks of notebook 03: the loop that samples a completion, and a completion's mask."""
+"""The checks of notebook 03: the loop that samples a completion, and its log-probabilities."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,45 +6,11 @@ import torch
 from torch import Tensor
 
 from ..decoding import draw
+from ..losses import token_logps
 from ..mini_gsm.world import make_problems
 from ..rollout import sample
 from ..student import Student, load_student
-from .checking import Wrong, answer_of, exercise, kept_of, values_of
-
-
-@exercise
-def check_completion_mask(function: Callable) -> str:
-    """Exercise: 1 on a completion's tokens, `f(tokens (B, T), stop_ids) -> (B, T)`.
-
-    A completion ends with its first stop token, or at T if it has none.
-    """
-    ends_at_once, never_ends, ended = [1, 5, 1, 7], [5, 6, 7, 8], [5, 6, 1, 9]
-    cases = (
-        ((1,), [ended, ends_at_once, never_ends, [7, 1, 0, 0], [5, 7, 1, 1]]),
-        ((1, 9), [ended, [5, 9, 1, 6], [6, 7, 8, 9], [1, 9, 9, 9], never_ends]),
-    )
-    for stop_ids, rows in cases:
-        call = f"f(tokens, stop_ids={stop_ids})"
-        tokens = torch.tensor(rows)
-        kept = kept_of(answer_of(function, call, tokens.clone(), stop_ids), tokens.shape, call)
-        for row, answer in zip(rows, kept.tolist(), strict=True):
-            stops = [place for place, token in enumerate(row) if token in stop_ids]
-            end = stops[0] if stops else len(row) - 1
-            expected = [place <= end for place in range(len(row))]
-            if answer == expected:
-                continue
-            place = next(p for p in range(len(row)) if answer[p] != expected[p])
-            if answer[place]:
-                why = "tokens after the first stop token are padding"
-            elif not stops:
-                why = "this row has no stop token: it was cut off, and all its tokens count"
-            elif place == end:
-                why = "the stop token belongs to the completion: the student sampled it"
-            else:
-                why = f"the completion continues to its first token of {stop_ids}"
-            verb = "keeps" if answer[place] else "drops"
-            raise Wrong(f"{call} {verb} token number {place + 1} of the row {row}; {why}")
-    return "up to and including the first stop token, and whole rows without one"
+from .checking import Wrong, all_equal, answer_of, exercise, numbers_of, values_of
 
 
 @torch.no_grad()
@@ -142,3 +108,77 @@ def _why_not_sampled(
         f"token number {place + 1} is {answer[place]:g}, not {expected[place]}; the last row of "
         "logits, which has read all tokens so far, speaks about the next"
     )
+
+
+def completion_logps(logits: Tensor, ids: Tensor, start: int, stop_ids: tuple[int, ...]) -> Tensor:
+    """Log-probabilities of what follows the first `start` ids, 0 behind the first stop token.
+
+    logits (B, L, V), ids (B, L). Returns (B, L - start). Notebook 03 uses this where the reader has
+    not written it yet.
+    """
+    own = ids[:, start:]
+    stops = torch.isin(own, torch.tensor(stop_ids, device=ids.device)).int()
+    inside = stops.cumsum(dim=1) - stops == 0
+    return torch.where(inside, token_logps(logits[:, start - 1 : -1], own), 0.0)
+
+
+@exercise
+def check_completion_logps(function: Callable) -> str:
+    """Exercise: `completion_logps`, called as above."""
+    ids = torch.tensor(
+        [
+            [2, 3, 4, 5, 6, 1, 0, 0],
+            [2, 3, 4, 1, 5, 1, 7, 2],
+            [2, 3, 4, 5, 6, 7, 8, 5],
+            [2, 3, 4, 5, 9, 6, 1, 1],
+        ]
+    )
+    logits = torch.randn((*ids.shape, 10), generator=torch.Generator().manual_seed(3))
+    for start, stop_ids in ((3, (1,)), (2, (1, 9))):
+        call = f"f(logits, ids, start={start}, stop_ids={stop_ids})"
+        right = completion_logps(logits, ids, start, stop_ids)
+        answer = answer_of(function, call, logits.clone(), ids.clone(), start, stop_ids)
+        values = numbers_of(answer, right.shape, call, "for each token of a completion")
+        if not all_equal(values, right):
+            raise Wrong(f"{call}: {_why_other_logps(values, logits, ids, start, stop_ids)}")
+    return "one row earlier, and up to the first stop token, which counts"
+
+
+def _why_other_logps(
+    answer: Tensor, logits: Tensor, ids: Tensor, start: int, stop_ids: tuple[int, ...]
+) -> str:
+    """The likeliest mistake behind wrong log-probabilities."""
+    right = completion_logps(logits, ids, start, stop_ids)
+    own, rows = ids[:, start:], logits[:, start - 1 : -1]
+    whole, late = token_logps(rows, own), token_logps(logits[:, start:], own)
+    inside, stops = right != 0, torch.isin(own, torch.tensor(stop_ids))
+    before_last = stops.flip(1).cumsum(1).flip(1) > 0  # up to the last stop token
+    shifted = "the row that has read a token speaks about the next one: begin one row earlier"
+    behind = "put 0 behind the first stop token: what stands there is no part of the completion"
+    end = "the stop token is missing: the student sampled it, so it counts"
+    cut_off = "a row without a stop token was cut off: all of it counts"
+    mistakes = (
+        (late * inside, shifted),
+        (late, f"{shifted}; and {behind}"),
+        (whole, behind),
+        (right * ~stops, end),
+        (whole * ~stops, f"{end}; and {behind}"),
+        (whole * (before_last | ~stops.any(1, keepdim=True)), "a completion ends with its *first* "
+         "stop token, not with its last"),
+        (whole * before_last, "a completion ends with its *first* stop token, not with its last; "
+         f"and {cut_off}"),
+        (right * stops.any(1, keepdim=True), cut_off),
+        (whole * (own != 0), "0 is not always padding: make the mask from the stop tokens"),
+        (completion_logps(logits, ids, start, stop_ids[:1]), "any token of stop_ids ends it"),
+        (completion_logps(logits, ids, start, stop_ids[-1:]), "any token of stop_ids ends it"),
+        (right.exp() * inside, "these are probabilities; take the logarithm"),
+        (rows.gather(-1, own[..., None])[..., 0] * inside, "these are logits: log_softmax first"),
+        (-right, "a log-probability is at most 0: the sign is wrong"),
+    )  # fmt: skip
+    for values, why in mistakes:
+        if all_equal(answer, values):
+            return why
+    apart = (answer.detach().cpu() - right).abs() > 1e-4
+    row, place = apart.nonzero()[0].tolist()
+    found, expected = answer[row, place].item(), right[row, place].item()
+    return f"token number {place + 1} of row {row} has {found:.4g}, not {expected:.4g}"

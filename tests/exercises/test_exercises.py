@@ -140,9 +140,21 @@ def up_to(tokens, stop_ids, last=False, keep_stop=True, uncut=True):
     rows = []
     for row in tokens.tolist():
         stops = [place for place, token in enumerate(row) if token in stop_ids]
-        end = stops[-1 if last else 0] + keep_stop if stops else len(row) if uncut else 1
+        end = stops[-1 if last else 0] + keep_stop if stops else len(row) if uncut else 0
         rows.append([place < end for place in range(len(row))])
     return torch.tensor(rows)
+
+
+def logps_of(mask=up_to, shift=1, read=torch.Tensor.log_softmax):
+    """The log-probabilities of completions, with the usual mistakes on request."""
+
+    def function(logits, ids, start, stop_ids):
+        own = ids[:, start:]
+        rows = logits[:, start - shift : logits.shape[1] - shift]
+        logps = read(rows, -1).gather(-1, own.unsqueeze(-1)).squeeze(-1)
+        return logps * mask(own, stop_ids)
+
+    return function
 
 
 def drawn(logits, number, temperature):
@@ -198,9 +210,18 @@ def group_size(p, share):
     return smallest(lambda size: signal(p, size), share)
 
 
-def clipped(ratio, advantage, clip_low=0.2, clip_high=0.28):
-    gone = ratio > 1 + clip_high if advantage > 0 else ratio < 1 - clip_low
-    return 0.0 if gone else -advantage * ratio
+def policy_loss(
+    logps, old_logps, advantages, mask, low, high, pick=torch.minimum, sign=-1, mean=None, exp=True
+):
+    """GRPO's loss, with the usual mistakes on request; `mean` is of (each token's loss, mask)."""
+    ratio, advantages = logps - old_logps.detach(), advantages[:, None]
+    ratio = ratio.exp() if exp else ratio
+    each = sign * pick(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages) * mask
+    return mean(each, mask) if mean else (each.sum(1) / mask.sum(1)).mean()
+
+
+def with_loss(**mistakes):
+    return lambda *given: policy_loss(*given, **mistakes)
 
 
 def interval(first, second, quantile=2.776, ddof=1, root=5**0.5):
@@ -663,22 +684,32 @@ WRONG = {
         "a list": (lambda question: list(range(1, 101)), "not text"),
         "no parameter": (lambda: ALL_NUMBERS, "TypeError"),
     },
-    "check_completion_mask": {
-        "without the stop token": (lambda t, stop: up_to(t, stop, keep_stop=False), "belongs to"),
-        "no token equal to a stop token": (lambda t, stop: ~torch.isin(t, torch.tensor(stop)),
-                                           "belongs to"),
-        "compared with pad 0": (lambda t, stop: t != 0, "after the first stop"),
-        "to the last stop token": (lambda t, stop: up_to(t, stop, last=True), "after the first"),
-        "a row without a stop token": (lambda t, stop: up_to(t, stop, uncut=False), "cut off"),
-        "argmax alone": (lambda t, stop: torch.arange(t.shape[1]) <= torch.isin(
-            t, torch.tensor(stop)).int().argmax(1, keepdim=True), "cut off"),
-        "one stop token alone": (lambda t, stop: up_to(t, stop[:1]), "after the first"),
-        "the last of the stop tokens": (lambda t, stop: up_to(t, stop[-1:]), "after the first"),
-        "everything": (lambda t, stop: torch.ones_like(t), "are padding"),
-        "nothing": (lambda t, stop: torch.zeros_like(t), "continues to"),
-        "lengths": (lambda t, stop: up_to(t, stop).sum(1), "shape"),
-        "the tokens": (lambda t, stop: t * up_to(t, stop), "True and False"),
-        "a text": (lambda t, stop: "up to the end", "not a tensor"),
+    "check_completion_logps": {
+        "not shifted": (logps_of(shift=0), "begin one row earlier"),
+        "not shifted, no mask": (logps_of(lambda t, stop: 1, shift=0), "begin one row earlier"),
+        "no mask": (logps_of(lambda t, stop: 1), "put 0 behind"),
+        "without the stop token": (logps_of(lambda t, stop: up_to(t, stop, keep_stop=False)),
+                                   "stop token is missing"),
+        "all but stop tokens": (logps_of(lambda t, stop: ~torch.isin(t, torch.tensor(stop))),
+                                "stop token is missing"),
+        "to the last stop token": (logps_of(lambda t, stop: up_to(t, stop, last=True)), "*first*"),
+        "to the last, and nothing of a row without": (logps_of(
+            lambda t, stop: up_to(t, stop, last=True, uncut=False)), "*first*"),
+        "a row without a stop token": (logps_of(lambda t, stop: up_to(t, stop, uncut=False)),
+                                       "cut off"),
+        "padding by its id": (logps_of(lambda t, stop: t != 0), "not always padding"),
+        "one stop token alone": (logps_of(lambda t, stop: up_to(t, stop[:1])), "any token of"),
+        "the last of the stop tokens": (logps_of(lambda t, stop: up_to(t, stop[-1:])),
+                                        "any token of"),
+        "probabilities": (logps_of(read=torch.Tensor.softmax), "take the logarithm"),
+        "logits": (logps_of(read=lambda z, dim: z), "log_softmax first"),
+        "the other sign": (lambda *given: -logps_of()(*given), "sign is wrong"),
+        "base 2": (lambda *given: logps_of()(*given) / math.log(2), "token number 1 of row 0"),
+        "the sum": (lambda *given: logps_of()(*given).sum(1), "shape"),
+        "the prompt too": (lambda z, ids, start, stop: logps_of()(z, ids, 1, stop), "shape"),
+        "infinite behind the end": (lambda *given: logps_of()(*given).masked_fill(
+            logps_of()(*given) == 0, -torch.inf), "-inf"),
+        "a text": (lambda *given: "-3.466", "not a tensor"),
     },
     "check_sampling_loop": {
         "the prompt too": (loop, "leave out the prompt"),
@@ -698,6 +729,39 @@ WRONG = {
         "a batch": (lambda *given: [own(*given)], "shape"),
         "the text": (lambda student, *given: student.decode(own(student, *given)), "not a tensor"),
     },
+    "check_grpo_loss": {
+        "the other sign": (with_loss(sign=1), "a minus before"),
+        "the larger one": (with_loss(pick=torch.maximum), "the larger"),
+        "clipped on both sides": (with_loss(pick=lambda plain, cut: cut), "take the min"),
+        "no clip": (with_loss(pick=lambda plain, cut: plain), "clip is missing"),
+        "low on both sides": (lambda *given: policy_loss(*given[:5], given[4]), "1 + high"),
+        "high on both sides": (lambda *given: policy_loss(*given[:4], given[5], given[5]),
+                               "1 - low"),
+        "fixed constants": (lambda *given: policy_loss(*given[:4], 0.2, 0.28), "are arguments"),
+        "a mean over tokens": (with_loss(mean=lambda each, mask: each.sum() / mask.sum()),
+                               "mean over all tokens"),
+        "padding in the length": (with_loss(mean=lambda each, mask: each.mean()), "divides by T"),
+        "a sum over tokens": (with_loss(mean=lambda each, mask: each.sum(1).mean()),
+                              "sum over tokens"),
+        "a sum": (with_loss(mean=lambda each, mask: each.sum()), "sum over all"),
+        "a sum over completions": (with_loss(
+            mean=lambda each, mask: (each.sum(1) / mask.sum(1)).sum()), "over completions"),
+        "padding too": (lambda logps, old, a, mask, *clip: policy_loss(
+            logps, old, a, torch.ones_like(mask), *clip), "padding counts"),
+        "no exp": (with_loss(exp=False, pick=lambda plain, cut: plain), "exp is missing"),
+        "no ratio": (lambda logps, old, *rest: policy_loss(
+            logps, 0 * old, *rest, exp=False, pick=lambda plain, cut: plain), "-A log π"),
+        "no gradient": (lambda *given: policy_loss(*given).detach(), "no gradient"),
+        "half of the gradient": (lambda *given: (
+            policy_loss(*given) + policy_loss(*given).detach()) / 2, "not its gradient"),
+        "a gradient to the old": (lambda logps, old, *rest: policy_loss(
+            logps - old + old.detach(), old, *rest), "detach them"),
+        "one for each completion": (with_loss(
+            mean=lambda each, mask: each.sum(1) / mask.sum(1)), "shape"),
+        "half": (lambda *given: policy_loss(*given) / 2, "the loss is"),
+        "a number": (lambda *given: policy_loss(*given).item(), "no gradient"),
+        "a text": (lambda *given: "0.5", "not a tensor"),
+    },
     "check_group_size": {
         "right tries only": (lambda p, share: smallest(lambda g: 1 - (1 - p) ** g, share),
                              "every rollout is correct"),
@@ -712,23 +776,6 @@ WRONG = {
         "never": (lambda p, share: math.inf, "inf"),
         "not a number": (lambda p, share: math.nan, "nan"),
         "a text": (lambda p, share: str(group_size(p, share)), "not a number"),
-    },
-    "check_clipped_gradient": {
-        "no clip": (lambda r, a, clip_low=0.2, clip_high=0.28: -a * r, "already past"),
-        "clipped on both sides": (lambda r, a, clip_low=0.2, clip_high=0.28:
-                                  -a * r if 1 - clip_low < r < 1 + clip_high else 0, "coming back"),
-        "of the advantage alone": (lambda r, a, **rest: clipped(r, a, **rest) / r, "ratio itself"),
-        "the other sign": (lambda r, a, **rest: -clipped(r, a, **rest), "gradient descent"),
-        "clip_low on both sides": (lambda r, a, clip_low=0.2, clip_high=0.28:
-                                   clipped(r, a, clip_low, clip_low), "upper end"),
-        "clip_high on both sides": (lambda r, a, clip_low=0.2, clip_high=0.28:
-                                    clipped(r, a, clip_high, clip_high), "lower end"),
-        "fixed constants": (lambda r, a, **rest: clipped(r, a), "arguments"),
-        "the clipped ratio": (lambda r, a, clip_low=0.2, clip_high=0.28:
-                              -a * min(max(r, 1 - clip_low), 1 + clip_high), "already past"),
-        "whatever the sign": (lambda r, a, clip_low=0.2, clip_high=0.28:
-                              -a * r if r < 1 + clip_high else 0, "already past"),
-        "a text": (lambda r, a, **rest: "-1.5", "not a number"),
     },
     "check_targets": {
         "the sum": (lambda z, m, c: chosen(z, m, c, (z * m).sum(-1)), "highest sum"),
@@ -924,9 +971,12 @@ def test_right_tokens_in_any_form(capsys, convert):
     assert solved, line
 
 
-@pytest.mark.parametrize("convert", [torch.Tensor.float, torch.Tensor.long, torch.Tensor.tolist])
-def test_right_mask_in_any_form(capsys, convert):
-    solved, line = run_check(capsys, "check_completion_mask", lambda *given: convert(up_to(*given)))
+@pytest.mark.parametrize("convert", [torch.Tensor.double, torch.Tensor.numpy, torch.Tensor.tolist])
+def test_right_logps_in_any_form(capsys, convert):
+    right = logps_of()
+    solved, line = run_check(
+        capsys, "check_completion_logps", lambda *given: convert(right(*given))
+    )
     assert solved, line
 
 
@@ -959,4 +1009,12 @@ def test_right_gradient_by_autograd_or_as_a_list(capsys):
 def test_gradients_are_checked_where_they_are_off(capsys):
     with torch.no_grad():
         solved, line = run_check(capsys, "check_reverse_kl", lambda g, z: kl(z, g.detach()))
+        assert solved, line
+
+
+def test_right_loss_in_double_precision_and_where_gradients_are_off(capsys):
+    with torch.no_grad():
+        solved, line = run_check(
+            capsys, "check_grpo_loss", lambda *given: policy_loss(*given).double()
+        )
         assert solved, line
