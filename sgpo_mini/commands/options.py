@@ -92,7 +92,7 @@ SETTINGS = {
         "micro_batch_tokens": "tokens in one backward pass; fewer need less memory; 0: no limit",
         "lora_rank": "rank of LoRA adapters; 0: train all weights",
         "dtype": f"what the student computes in: {', '.join(DTYPES[1:])}, or {DTYPES[0]}, which is "
-        "float32 on a CPU; bfloat16 is about twice as fast on a CPU with AMX",
+        "float32 on a CPU; bfloat16 is faster on a CPU with AMX",
         "gradient_checkpointing": "recompute activations in the backward pass to save memory",
     },
     "the run": {
