@@ -84,6 +84,7 @@ def main() -> None:
     parser.add_argument("--checkpointing", action="store_true")
     parser.add_argument("--memory-gib", type=float, help="fail above it: 15 is a free Colab GPU's")
     parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--ranks", type=int, nargs="+", default=[32, 0], help="of LoRA; 0: full")
     parser.add_argument("--out", default="", help="JSON file")
     options = parser.parse_args()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
@@ -94,7 +95,7 @@ def main() -> None:
         torch.cuda.set_per_process_memory_fraction(min(options.memory_gib * 2**30 / whole, 1.0))
     with tempfile.TemporaryDirectory() as folder:
         build(Path(folder), options.layers, options.hidden)
-        runs = [measure(Path(folder), options, rank) for rank in (32, 0)]
+        runs = [measure(Path(folder), options, rank) for rank in options.ranks]
     report = {"device": device, "torch": torch.__version__, **vars(options), "runs": runs}
     print(json.dumps(report, indent=1))
     if options.out:
