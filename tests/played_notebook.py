@@ -1,13 +1,14 @@
 """Runs a notebook's cells in its profile "gsm8k": `python played_notebook.py NOTEBOOK MODEL`.
 
 In place of the Hub's student stands the model in the folder MODEL, whose completions are cut off
-after 3 tokens; for what only takes long, and teaches a random model nothing, is cut short.
+after 3 tokens, and which is trained 3 steps: what only takes long is cut short.
 Prints the number of the cells that ran, and fails with the one that does not.
 """
 
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -16,7 +17,7 @@ from sgpo_mini import rollout, student, training
 
 HUB = ("Qwen/Qwen2.5-0.5B-Instruct", "HuggingFaceTB/SmolLM2-135M-Instruct")
 PROFILE = 'PROFILE = "laptop"'
-TOKENS = 3
+TOKENS = STEPS = 3
 
 
 def main(notebook: Path, model: str) -> None:
@@ -34,7 +35,8 @@ def main(notebook: Path, model: str) -> None:
 
 
 def cut_short(model: str) -> None:
-    load, decode, warm_up = student.load_student, rollout.decode, training.warm_up
+    load, decode = student.load_student, rollout.decode
+    warm_up, train = training.warm_up, training.train
 
     def load_small(source="tiny", **options):
         return load(model if source in HUB else source, **options)
@@ -46,13 +48,17 @@ def cut_short(model: str) -> None:
     def warm_up_little(one, problems, **options):
         return warm_up(one, problems[:16], **options)
 
+    def train_little(one, problems, config, **options):
+        steps = min(config.steps, STEPS) if is_large(one) else config.steps
+        return train(one, problems, replace(config, steps=steps), **options)
+
     student.load_student, rollout.decode = load_small, decode_little
-    training.warm_up = warm_up_little
+    training.warm_up, training.train = warm_up_little, train_little
 
 
 def is_large(one: student.Student) -> bool:
     """Whether it stands for the Hub's student; the shipped one takes the same time as ever."""
-    return one.model.config.vocab_size > 100_000
+    return one.model.config.vocab_size > 10_000
 
 
 if __name__ == "__main__":

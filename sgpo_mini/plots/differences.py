@@ -122,7 +122,7 @@ def forest(
             for x, text, side in zip((0, 0.8, 1), told, ("left", "right", "right"), strict=True):
                 words.text(x, place, text, ha=side, va="center", size=9.5)
             if name in paper:
-                look = {"marker": "D", "ms": 7, "mfc": "white", "mec": RED, "mew": 1.6}
+                look = {"marker": "D", "ms": 8, "mfc": "none", "mec": RED, "mew": 1.6}
                 axes.plot(paper[name], place, ls="", **look, zorder=4, gid=f"paper {name}")
         place += 1
     for x, text in ((0.8, "here"), (1, "paper")):
@@ -134,6 +134,6 @@ def forest(
     axes.set_title(f"Above or below {reference}?", loc="left")
     for color, marker, label in ((BLUE, "o", "leaves out 0"), (GREY, "s", "holds 0")):
         axes.plot([], [], color=color, marker=marker, lw=2.4, label=f"interval {label}")
-    axes.plot([], [], ls="", marker="D", mfc="white", mec=RED, mew=1.6, label="the paper's number")
+    axes.plot([], [], ls="", marker="D", mfc="none", mec=RED, mew=1.6, label="the paper's number")
     figure.legend(loc="outside lower center", ncols=3)
     return figure

@@ -33,8 +33,9 @@ def walks_in_town(
             axes.plot((x, x), (ys[0] - 1, ys[1] + 1), color=FAINT, lw=1, zorder=0)
         for y in range(ys[0] - 1, ys[1] + 2):
             axes.plot((xs[0] - 1, xs[1] + 1), (y, y), color=FAINT, lw=1, zorder=0)
-        for side, color, shift in ((True, BLUE, 0.07), (False, RED, -0.07)):
-            _draw_blocks(axes, tries, side, color, shift)
+        shift = 0.07 * (len({right for _, right in tries}) > 1)  # neither hides the other
+        _draw_blocks(axes, tries, True, BLUE, shift)
+        _draw_blocks(axes, tries, False, RED, -shift)
         for (x0, y0), (x1, y1) in closed:
             look = {"color": INK, "marker": "x", "ms": 9, "mew": 2.2, "ls": "", "zorder": 4}
             axes.plot((x0 + x1) / 2, (y0 + y1) / 2, **look, gid="closed")
@@ -59,7 +60,7 @@ def walks_in_town(
 
 
 def _draw_blocks(axes: Axes, tries: Walks, side: bool, color: str, shift: float) -> None:
-    """Draw the right walks (side) or the wrong ones, a line a block, beside the street's middle."""
+    """Draw the right walks (side) or the wrong ones, a line a block, `shift` from the middle."""
     blocks = Counter(
         tuple(sorted(pair)) for path, right in tries if right == side for pair in pairwise(path)
     )
@@ -104,7 +105,8 @@ def success_by_student(
             line = {"color": look.color, "lw": 2.6, "label": name, "gid": "mean"}
             axes.plot(steps, window_means(mean, SMOOTHING_STEPS), **line)
             place, values = 1.1 * len(steps), exam[student][name]
-            axes.plot([place] * len(values), values, "o", color=GREY, ms=4, alpha=0.7, mew=0)
+            small = {"color": look.color, "ms": 4, "mec": INK, "mew": 0.6}
+            axes.plot([place] * len(values), values, "o", **small, clip_on=False, zorder=4)
             mark = {"color": look.color, "marker": look.marker, "ms": 9, "mec": INK, "gid": "exam"}
             axes.plot(place, sum(values) / len(values), **mark, clip_on=False, zorder=5)
         axes.axvline(1.03 * len(steps), color=GREY, lw=0.8, ls=":")
@@ -115,5 +117,6 @@ def success_by_student(
         axes.set_title(student)
     panels[0].set_ylabel("share of right walks, without a strategy")
     axes.plot([], [], "o", color=GREY, ms=9, mec=INK, label="exam before training")
+    axes.plot([], [], "o", color="white", ms=4, mec=INK, mew=0.6, label="exam of each seed")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure

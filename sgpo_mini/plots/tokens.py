@@ -25,7 +25,7 @@ def token_kl_strip(tokens: list[str], kl: list[float], delta: float | None = Non
     lines, longest = cells[-1][0] + 1, max(30, *(cell[1] + cell[2] for cell in cells))
     size = 9.2 * TOKENS_WIDTH / max(longest, 60)
     figure = Figure((8, 1.3 + 0.042 * size * lines))
-    axes = figure.add_subplot(xlim=(0, longest), ylim=(lines, 0))
+    axes = figure.add_subplot(xlim=(-0.2, longest + 0.2), ylim=(lines, -0.05))
     shades = matplotlib.cm.ScalarMappable(cmap="Blues")
     shades.set_clim(0, max(*kl, delta or 0, 0.1))
     for (line, column, width, text), value in zip(cells, kl, strict=True):
@@ -42,7 +42,7 @@ def token_kl_strip(tokens: list[str], kl: list[float], delta: float | None = Non
     axes.set_title("KL(guided ‖ unguided) at each token of one solution")
     bar = figure.colorbar(shades, ax=axes, fraction=0.03, pad=0.02, aspect=12, label="KL (nats)")
     if delta is not None:
-        bar.ax.axhline(delta, color=RED, lw=2.4)
+        bar.ax.axhline(delta, color=RED, lw=2.4, clip_on=False)
         look = {"ls": "", "marker": "s", "mfc": "white", "mec": RED, "mew": 2.4, "ms": 10}
         axes.plot([], [], **look, label=f"KL above δ = {delta:g}: left out of the loss")
         figure.legend(loc="outside lower left")

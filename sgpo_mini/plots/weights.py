@@ -14,7 +14,7 @@ def weight_surface(
 
     weights[i][j] is α at p_guide = i / (rows - 1) and p_auto = j / (columns - 1); points[kind] has
     (p_auto, p_guide) pairs. A larger mark with a number stands for several problems at one place; a
-    second kind is drawn a little lower, so that it does not hide the first.
+    kind is drawn below another that is at the same place already.
     """
     figure = Figure((8, 5.4))
     axes = figure.add_subplot(xlim=(-0.04, 1.04), ylim=(-0.1, 1.07))
@@ -31,11 +31,13 @@ def weight_surface(
         label = f"α = {cap if side == 'left' else 0:g} {side} of it"
         axes.plot([], [], color=color, ls=line, lw=2.4, label=label)
     colors = ("white", ORANGE, GREEN, GREY)
+    taken: list[tuple[float, float]] = []
     for row, (kind, places) in enumerate(points.items()):
         look = {"ls": "", "marker": "oDs^"[row], "mfc": colors[row], "mec": INK}
         for x, y in dict.fromkeys(places):
             count = places.count((x, y))
-            spot = (x, y - 0.07 * row)
+            spot = (x, y - 0.09 * taken.count((x, y)))
+            taken.append((x, y))
             size = 9 + 2.4 * (count - 1) ** 0.6
             axes.plot(*spot, **look, ms=size, clip_on=False, zorder=4, gid="problems")
             if count > 1:

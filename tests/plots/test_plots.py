@@ -648,12 +648,12 @@ def test_each_prompt_has_its_mean_interval_and_problems():
 
 def test_the_surface_has_its_cap_its_zero_and_the_problems_counted(tmp_path):
     weights = [[min(0.8, max(0.0, 1 + y - 2 * x)) for x in GRID] for y in GRID]
-    points = {"fair": [(0.5, 1.0), (0.5, 1.0), (0.0, 0.25)], "sure": [(0.0, 1.0)]}
+    points = {"fair": [(0.5, 1.0), (0.5, 1.0), (0.0, 0.25)], "sure": [(0.0, 1.0), (0.5, 1.0)]}
     figure = plots.weight_surface(weights, points, 0.8)
     axes, bar = figure.axes
     marks = [line for line in axes.lines if line.get_gid() == "problems"]
     places = {(m.get_xdata()[0], round(m.get_ydata()[0], 6)): m for m in marks}
-    assert set(places) == {(0.5, 1.0), (0.0, 0.25), (0.0, 0.93)}, "the second kind a little lower"
+    assert set(places) == {(0.5, 1.0), (0.0, 0.25), (0.0, 1.0), (0.5, 0.91)}, "one below another"
     assert places[0.5, 1.0].get_markersize() > places[0.0, 0.25].get_markersize()
     assert len({mark.get_marker() for mark in marks}) == 2
     assert "2" in texts(axes), "two problems at one place"
@@ -661,7 +661,7 @@ def test_the_surface_has_its_cap_its_zero_and_the_problems_counted(tmp_path):
         "α = 0.8 left of it",
         "α = 0 right of it",
         "fair (3)",
-        "sure (1)",
+        "sure (2)",
     ]
     assert bar.get_ylabel() == "α (no unit)" and bar.get_ylim() == pytest.approx((0, 0.8), abs=1e-5)
     assert "p_auto" in axes.get_xlabel() and "p_guide" in axes.get_ylabel()
