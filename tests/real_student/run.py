@@ -286,7 +286,7 @@ class Run:
         return [(m, s) for methods in orders for s in self.study.seeds for m in methods]
 
     def exams(self, choice: dict) -> list[Task]:
-        """On `test`, the sets in order of weight; between them p_guide, controls and KL after."""
+        """On `test`, the sets in order of weight; then p_guide, controls and KL after training."""
         study, heat = self.study, choice["temperature"]
         runs = [f"{method}-{seed}" for method, seed in self.runs()]
         students = {"warm": choice["student"]}
@@ -308,8 +308,7 @@ class Run:
             for name, student in students.items():
                 known = {"limit": study.tested, "after": name if name in runs else ""}
                 exams.append(self.evaluation(f"{name}-{kind}", student, "test", *words, **known))
-            exams += after * (kind == "avg4")
-        return exams
+        return exams + after
 
 
 if __name__ == "__main__":
