@@ -53,6 +53,7 @@ class Study:
     sweep_seed: int = 100
     seeds: tuple[int, ...] = (0, 1, 2)
     steps: int = 60
+    sft_steps: int = 60  # of 48 solutions each: without rollouts, but longer updates
     problems_per_step: int = 4
     autonomous_rollouts: int = 8
     guided_rollouts: int = 4
@@ -68,7 +69,7 @@ class Study:
 
 TINY = Study(
     lines=60, warm_epochs=(1, 2), warm_batch=4, temperatures=(1.0, 0.5), swept=3, samples=2,
-    rates=(1e-4, 3e-4), sweep_steps=1, seeds=(0, 1), steps=2, problems_per_step=1,
+    rates=(1e-4, 3e-4), sweep_steps=1, seeds=(0, 1), steps=2, sft_steps=2, problems_per_step=1,
     autonomous_rollouts=2, guided_rollouts=1, lora_rank=4, max_new_tokens=12,
     whole_max_new_tokens=12, evaluate_every=1, tested=3,
 )  # fmt: skip
@@ -274,7 +275,8 @@ class Run:
         trainings = []
         for method, seed in self.runs():
             name = f"{method}-{seed}"
-            words = ("--steps", self.study.steps, "--seed", seed)
+            steps = self.study.sft_steps if method == "sft" else self.study.steps
+            words = ("--steps", steps, "--seed", seed)
             words += ("--evaluate-every", self.study.evaluate_every)
             folder = self.out / "runs" / name
             trainings.append(self.training(name, folder, method, choice, rates[method], *words))
