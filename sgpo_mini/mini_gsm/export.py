@@ -100,9 +100,9 @@ A story starts with a count and then tells what happened, one clause a sentence.
 in a setting. It plays a part in the answer if the story's person does it, after the count, to the
 things that were counted. It plays none if somebody else does it, if it happened before the count,
 or if it is about other things. (In 345 of the 4,800 stories of `train` and the exams somebody else
-gives things "of their own" to nobody named; read: not to the story's person.) All verbs occur with the same people, times and things. The numbers
-never reveal the solution: every plan that fits the units gives positive whole numbers, and every
-wrong plan a wrong answer.
+gives things "of their own" to nobody named; read: not to the story's person.) All verbs occur with
+the same people, times and things. The numbers never reveal the solution: every plan that fits the
+units gives positive whole numbers, and every wrong plan a wrong answer.
 
 ```python
 from datasets import load_dataset
