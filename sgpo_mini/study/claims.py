@@ -9,6 +9,7 @@ table says otherwise.
 """
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -168,6 +169,22 @@ CLAIMS = [
     Claim("extracted strategies are mostly of high or medium quality", "39.4 % high, 54.4 % medium",
           "no strong model here; the world's strategies are true"),
 ]  # fmt: skip
+
+
+def paper_gaps() -> dict[str, float]:
+    """The paper's accuracy of each row minus SGPO's, in percentage points, from the claims.
+
+    Qwen2.5-7B's number, or the 1.5B model's where the claim gives no other.
+    """
+    gaps = {}
+    for claim in CLAIMS:
+        pair = re.findall(r"`([\w-]+)`", claim.counterpart)  # "`row` − `other`"
+        number = re.search(r"[+−]\d+\.\d", claim.paper)
+        if number and len(pair) == 2 and "sgpo" in pair:
+            gap = float(number[0].replace("−", "-"))
+            row, sign = (pair[0], 1) if pair[1] == "sgpo" else (pair[1], -1)
+            gaps[row] = sign * gap
+    return gaps
 
 
 def verdict(claim: Claim, interval: tuple[float, float]) -> str:

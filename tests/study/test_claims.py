@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from sgpo_mini.study.claims import CLAIMS, Measured, claims_table, verdict
+from sgpo_mini.study.claims import CLAIMS, Measured, claims_table, paper_gaps, verdict
 from sgpo_mini.study.rows import ROWS
 
 SEEDS = 5  # numbered from 3 on: a comparison needn't begin with 0
@@ -89,6 +89,13 @@ def test_every_row_that_a_claim_names_exists_and_every_claim_is_told(tmp_path):
         assert cells_of(table, f"| {claim.said} |")[1] == claim.paper
     untested = cells_of(table, "gains grow with")
     assert untested[3:] == ["—", "can't be tested here"]
+
+
+def test_the_papers_numbers_are_told_as_row_minus_sgpo():
+    gaps = paper_gaps()
+    assert gaps["grpo"] == -2.2 and gaps["sft"] == -9.4 and gaps["luffy"] == -1.4
+    assert gaps["no-constraints"] == -6.8 and gaps["sft-on-target"] == -2.8
+    assert set(gaps) < set(ROWS) and "sgpo" not in gaps and "no-grpo" in gaps
 
 
 def test_the_seeds_are_stated(tmp_path):
