@@ -20,6 +20,7 @@ from .student import Student
 from .support.checks import reward_of
 from .support.fused_head import Loss, through_head
 from .support.memory import chunk_size, rows_sampled_at_once
+from .support.merged_lora import merged_adapters
 
 Prompt = Sequence[int]  # token ids
 
@@ -86,7 +87,12 @@ def sample(
     """
     sizes = torch.as_tensor(group_size, device=student.device).expand(len(prompts))  # (P,)
     rows = torch.arange(len(prompts), device=student.device).repeat_interleave(sizes)  # (B,)
-    with student.autocast(), student.cast_once(), _keeping_caches(student):
+    with (
+        student.autocast(),
+        student.cast_once(),
+        merged_adapters(student.model),
+        _keeping_caches(student),
+    ):
         cache, ids, mask = _prefill(student, prompts)
         tokens, entropies = decode(  # (B, T) each
             student,
