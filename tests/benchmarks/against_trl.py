@@ -16,7 +16,8 @@ what real rewards leave out is a row of its own, and so is our step without its 
 equal completions once. "TRL GRPO, head on completions" is kinder than TRL is on a CPU, where its
 fused head computes logits of the prompts as well: at 152k and 49k it is the one compared with. TRL
 takes all completions at once, the largest micro-batch that fits; rows with a small one show what
-it saves in memory. At 135M both sides learn 24 completions at a time: more do not fit in 24 GB.
+it saves in memory. At 135M both sides learn 8 completions at a time: with more the processes do not
+fit in 24 GB side by side.
 Writes sgpo_mini/results/against-trl.json and prints its table.
 
 `--quick` tries everything in a minute. `--table` prints the table of the file again. The 135M takes
@@ -110,8 +111,6 @@ def main() -> None:
     if not options.table:
         with tempfile.TemporaryDirectory() as folder:
             results = measure(options, Path(folder))
-        if not options.quick:
-            options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     else:
         results = json.loads(options.out.read_text(encoding="utf-8"))
     for clock, name in ((WALL, "wall seconds"), (CPU, "CPU seconds of all threads")):
@@ -156,7 +155,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict:
         # The tokens that stop a completion: one that does not exist, some, or the student's own.
         stops = [config.vocab_size] if forced else smollm_shape.STOPS if model == small else []
         job = {"model": model, "tokens": tokens, "forced": forced, "stops": stops, "rank": rank}
-        job["at_once"] = 24 if model == small else 0
+        job["at_once"] = 8 if model == small else 0
         # On a CPU, TRL computes logits of the prompts too. With a large vocabulary that takes
         # minutes: once.
         trl, alone = (KINDER, [TRL]) if model == wide else (TRL, [])
@@ -176,6 +175,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict:
                     case["rows"][row["name"]] = row
         if forced and "our SGPO" in case["rows"]:
             case["arithmetic"] = arithmetic(config, case["rows"], tokens, 2 if rank else 3)
+        if not options.quick:  # after every case: an interruption loses one
+            options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         print(f"{name}: measured", flush=True)
     return results
 
@@ -211,11 +212,13 @@ def in_turn(
             rows[name] = {"name": name, **worker.answer(), "measures": []}
         for name, worker in workers.items():
             rows[name]["first"] = worker.ask(threads=max(options.threads))  # not counted
+            told(name, rows[name]["first"])
         for _ in range(1 if names == [TRL] else options.rounds):
             for threads in options.threads:
                 load = os.getloadavg()[0]
                 for name, worker in workers.items():
                     answer = worker.ask(threads=threads)
+                    told(name, answer)
                     rows[name]["peak_memory"] = answer.pop("peak_memory")
                     rows[name]["measures"].append({"threads": threads, "load": load, **answer})
     check_equal_work(rows)
@@ -223,6 +226,12 @@ def in_turn(
         for kind in {"prompts", "guided_prompts"} & row.keys():
             row[kind] = [len(ids) for ids in row[kind]]
     return list(rows.values())
+
+
+def told(name: str, answer: dict) -> None:
+    """Progress: each step's wall seconds, as they come."""
+    seconds = {part: round(times[WALL], 2) for part, times in answer["seconds"].items()}
+    print(f"  {name}: {seconds}", flush=True)
 
 
 def job_of(name: str, base: dict, batches: list, folder: Path) -> dict:
