@@ -133,13 +133,13 @@ def measure(options: argparse.Namespace, folder: Path) -> dict:
             "135m, LoRA 16, random lengths": (small, short or 64, False, 16),
             "135m, full, random lengths": (small, short or 64, False, 0),
         }
-    results = {"command": "python tests/benchmarks/against_trl.py", "machine": machine()}
-    results |= {"environment": options.environment, "cases": {}}
+    results = {"command": "python tests/benchmarks/against_trl.py", "cases": {}}
     if (options.cases or options.sides) and options.out.exists():
         results = json.loads(
             options.out.read_text(encoding="utf-8")
         )  # measured again is what was asked for
-    results["matrix_rate"] = matrix_rate(options)
+    here = machine() | {"environment": options.environment}
+    rate = matrix_rate(options)
     for name, (model, tokens, forced, rank) in cases.items():
         if not chosen([name], options.cases):
             continue
@@ -147,8 +147,11 @@ def measure(options: argparse.Namespace, folder: Path) -> dict:
             build(folder / "wide", options.layers, options.hidden)
         if model == small and not Path(small).exists():
             smollm_shape.build(Path(small), *((1, 64) if options.quick else ()))
-        case = results["cases"].setdefault(name, {"rows": {}})
-        case |= {"tokens": tokens, "forced": forced}
+        case = results["cases"].get(name, {})
+        if case.get("machine") != here:  # sides are compared only on one machine
+            case = {"rows": {}}
+        case |= {"machine": here, "matrix_rate": rate, "tokens": tokens, "forced": forced}
+        results["cases"][name] = case
         stories = 3 if model == small else 1
         batches = [batch(step, stories) for step in range(1 if forced else BATCHES)]
         config = AutoConfig.from_pretrained(model)
@@ -351,12 +354,12 @@ def table(results: dict, clock: int) -> str:
         lines += [f"| {' | '.join(['', *columns])} |", f"|{' --- |' * (len(columns) + 1)}"]
         for side, row in case["rows"].items():
             for threads in sorted({measure["threads"] for measure in row["measures"]}):
-                cells = cells_of(results, case, side, threads, clock)
+                cells = cells_of(case, side, threads, clock)
                 lines.append(f"| {side} | {threads} | {' | '.join(cells)} |")
     return "\n".join(lines[1:])
 
 
-def cells_of(results: dict, case: dict, name: str, threads: int, clock: int) -> list[str]:
+def cells_of(case: dict, name: str, threads: int, clock: int) -> list[str]:
     """One line of the table behind the number of threads."""
     row, rivals = case["rows"][name], SIDES[name][0]
     rivals = [case["rival"] if rival == RIVAL else rival for rival in rivals]
@@ -378,7 +381,7 @@ def cells_of(results: dict, case: dict, name: str, threads: int, clock: int) -> 
     least = case.get("arithmetic", {}).get(name)
     if not least:
         return [*cells, ""]
-    floor = sum(least.values()) / results["matrix_rate"][str(threads)]
+    floor = sum(least.values()) / case["matrix_rate"][str(threads)]
     floor *= threads if clock == CPU else 1
     return [*cells, f"{statistics.median(mine['step']) / floor:.1f}"]
 
