@@ -1,7 +1,8 @@
 """Runs a notebook's cells in its profile "gsm8k": `python played_notebook.py NOTEBOOK MODEL`.
 
 In place of the Hub's student stands the model in the folder MODEL, whose completions are cut off
-after 3 tokens, and which is trained 3 steps: what only takes long is cut short.
+after 3 tokens, and which is trained 3 steps of at most 2 problems: what only takes long is cut
+short.
 Prints the number of the cells that ran, and fails with the one that does not.
 """
 
@@ -17,7 +18,7 @@ from sgpo_mini import rollout, student, training
 
 HUB = ("Qwen/Qwen2.5-0.5B-Instruct", "HuggingFaceTB/SmolLM2-135M-Instruct")
 PROFILE = 'PROFILE = "laptop"'
-TOKENS = STEPS = 3
+TOKENS, STEPS, PROBLEMS = 3, 3, 2
 
 
 def main(notebook: Path, model: str) -> None:
@@ -46,11 +47,13 @@ def cut_short(model: str) -> None:
         return decode(one, *given, max_new_tokens=min(max_new_tokens, most), **options)
 
     def warm_up_little(one, problems, **options):
-        return warm_up(one, problems[:16], **options)
+        return warm_up(one, problems[:4], **options)
 
     def train_little(one, problems, config, **options):
-        steps = min(config.steps, STEPS) if is_large(one) else config.steps
-        return train(one, problems, replace(config, steps=steps), **options)
+        if is_large(one):
+            count = min(config.problems_per_step, PROBLEMS)
+            config = replace(config, steps=min(config.steps, STEPS), problems_per_step=count)
+        return train(one, problems, config, **options)
 
     student.load_student, rollout.decode = load_small, decode_little
     training.warm_up, training.train = warm_up_little, train_little
