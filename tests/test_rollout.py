@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -141,11 +142,6 @@ def completions_of(rollouts: Rollouts) -> list[list[int]]:
 
 def close(actual: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
     torch.testing.assert_close(actual, expected, atol=tolerance, rtol=tolerance)
-
-
-def close_gradient(actual: Tensor, expected: Tensor) -> None:
-    """An entry is a sum whose terms cancel, so its rounding is measured by the largest entry."""
-    close(actual, expected, 1e-5 * max(expected.abs().max().item(), 1.0))
 
 
 # Sampling
@@ -563,7 +559,7 @@ def test_equal_completions_of_a_prompt_are_computed_once(monkeypatch):
     other_value, other_gradients = value_and_gradients(student, "score", rollouts)
     close(value, other_value)
     for name, gradient in gradients.items():
-        close_gradient(gradient, other_gradients[name])
+        close(gradient, other_gradients[name])
 
 
 # Two ways to the same states
@@ -609,11 +605,14 @@ def test_shared_prompts_and_gradient_checkpointing_agree(what, monkeypatch):
     assert calls == [1]  # the guided half of the KL needs no gradient and keeps its cache
     close(other_value, value)
     for name, gradient in gradients.items():
-        close_gradient(other_gradients[name], gradient)
+        close(other_gradients[name], gradient)
         assert gradient.abs().max() > 1e-3, f"{name}: the test would see nothing"
 
 
 def test_the_gradient_is_that_of_plain_forward_passes(student):
+    student = deepcopy(student)
+    if student.plain_head:  # in float64: processors differ by 2e-5; Gemma 2 can't (padding is NaN)
+        student.model.double()
     rollouts = five_rollouts()
     value, gradients = value_and_gradients(student, "score", rollouts)
     weights = torch.linspace(-1.0, 2.0, rollouts.tokens.numel()).view(rollouts.tokens.shape)
@@ -626,8 +625,7 @@ def test_the_gradient_is_that_of_plain_forward_passes(student):
     expected.backward()
     close(value, expected.detach())
     for name, parameter in student.model.named_parameters():
-        close_gradient(gradients[name], parameter.grad)
-    student.model.zero_grad()
+        close(gradients[name], parameter.grad)
 
 
 def test_under_gradient_checkpointing_samples_and_scores_still_use_the_prompt():
@@ -651,7 +649,7 @@ def test_the_size_of_a_chunk_changes_neither_value_nor_gradient(monkeypatch, wha
     value, gradients = value_and_gradients(student, what, rollouts, told)
     close(value, whole_value)
     for name, gradient in whole_gradients.items():
-        close_gradient(gradients[name], gradient)
+        close(gradients[name], gradient)
 
 
 def test_no_chunk_of_logits_is_larger_than_the_limit(monkeypatch):
@@ -769,7 +767,7 @@ def test_no_gradient_of_the_kl_flows_through_the_guided_side(reverse):
     student.model.zero_grad()
     strategy_kl(student, GUIDED, PROMPTS, rollouts, reverse=reverse).sum().backward()
     for name, parameter in student.model.named_parameters():
-        close_gradient(parameter.grad, gradients[name])
+        close(parameter.grad, gradients[name])
 
 
 @pytest.mark.parametrize("budget", [1, 12, 20, 1000])
