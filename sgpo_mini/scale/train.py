@@ -109,6 +109,9 @@ def train(config: Config, micro_batch: int, trl_settings: dict) -> None:
     trainer.save_model(str(Path(config.out) / "student"))
     if trainer.accelerator.is_main_process:
         print(f"trained student: {Path(config.out) / 'student'}")
+    # Leave the process group: gloo's threads may abort a process that ends within it
+    # (https://github.com/pytorch/pytorch/issues/190489).
+    trainer.accelerator.end_training()
 
 
 def _settings(config: Config, micro_batch: int) -> dict:

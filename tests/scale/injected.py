@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from safetensors.torch import save_file
 from transformers import TrainerCallback
 
@@ -190,6 +191,7 @@ def main(jobs: list[dict]) -> None:
             Path(job["out"], "metrics.json").write_text(
                 json.dumps(done["metrics"]), encoding="utf-8"
             )
+    PartialState().destroy_process_group()  # else gloo's threads may abort the process as it ends
 
 
 if __name__ == "__main__":

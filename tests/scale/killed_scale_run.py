@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 
+import torch
 from transformers import TrainerCallback
 
 from sgpo_mini.scale import trainer
@@ -32,4 +33,6 @@ real = trainer.SGPOTrainer.__init__
 trainer.SGPOTrainer.__init__ = lambda self, *arguments, **settings: real(
     self, *arguments, callbacks=[Watch()], **settings
 )
-sys.exit(main(sys.argv[3:]))
+status = main(sys.argv[3:])
+assert not torch.distributed.is_initialized(), "the process ends within its group"
+sys.exit(status)

@@ -111,6 +111,7 @@ def main(out: Path, kind: str) -> None:
             json.dumps({"difference": max(differences), "largest": largest, "share": share}),
             encoding="utf-8",
         )
+    state.destroy_process_group()  # else gloo's threads may abort the process as it ends
 
 
 if __name__ == "__main__":
