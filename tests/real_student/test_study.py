@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from across import across
 from tables import report
 from tasks import Task, Tasks
 
@@ -155,3 +156,15 @@ def test_a_single_rate_is_told_without_tries(study):
     (study / "rates.json").write_text(json.dumps(fixed), encoding="utf-8")
     text = report(study).read_text(encoding="utf-8")
     assert "Learning rate of every method: 0.0003, chosen before the study." in text
+
+
+def test_the_seeds_of_several_studies_stand_in_one_table(study):
+    (study / "answers/sgpo-1-greedy/unguided.jsonl").unlink()
+    lines = [line.strip("| ").split(" | ") for line in across([study, study]).splitlines()]
+    assert lines[0][:6] == ["study", "seed", *"alone: warm|alone: grpo|alone: sgpo".split("|"),
+                            "alone: sgpo - grpo"]  # fmt: skip
+    first, second = lines[2], lines[3]
+    assert first[:6] == ["study", "0", "10.0", "20.0", "50.0", "30.0"]
+    assert first[10:] == ["20.0", "50.0", "30.0"]  # in training; guided was not answered
+    assert second[1:6] == ["1", "", "", "", ""] and second[10:] == ["30.0", "40.0", "10.0"]
+    assert lines[-1][5] == "30.0 (30.0 to 30.0)" and lines[-1][-1].startswith("20.0 (1.6 to 38.4")
