@@ -89,6 +89,9 @@ def read(path: Path) -> dict | None:
 def warm_up(out: Path) -> str:
     if not (choice := read(out / "warm-up.json")):
         return ""
+    if not choice["tried"]:
+        told = f"Warm-up: {choice['epochs']} epochs; rollouts at temperature"
+        return f"{told} {choice['temperature']}, chosen before the study."
     rows = [
         [t["epochs"], t["temperature"], f"{100 * t['unguided']:.1f}", f"{100 * t['guided']:.1f}"]
         for t in choice["tried"]

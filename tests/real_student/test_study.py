@@ -122,12 +122,15 @@ def test_the_tables_have_what_was_answered(study):
 def test_what_has_not_run_is_left_out(study):
     for path in [*study.glob("answers/sgpo-1-greedy/*"), *study.glob("kl-*"), study / "rates.json"]:
         path.unlink()
+    choice = {"epochs": 2, "temperature": 0.8, "tried": []}
+    (study / "warm-up.json").write_text(json.dumps(choice), encoding="utf-8")
     (study / "answers/sft-0-greedy/unguided.jsonl").unlink()
     text = report(study).read_text(encoding="utf-8")
     assert "| two calculations, avg@4, 2 seeds (10) |" in text
     row = next(line for line in text.splitlines() if "two calculations, greedy, 1 seed" in line)
     assert row.split(" | ")[3:6] == ["20.0", "50.0", ""]  # of seed 0; SFT's has not been run
     assert "KL by token" not in text and "Learning rates" not in text
+    assert "\n\nWarm-up: 2 epochs; rollouts at temperature 0.8, chosen before" in text
 
 
 def test_the_packed_study_makes_the_same_report_without_theirs(study):
