@@ -11,7 +11,16 @@ import json
 import sys
 from pathlib import Path
 
-from tables import ORDER, by_problem, estimate, is_there, rows_of, table
+from tables import (
+    ORDER,
+    by_problem,
+    complete_logs,
+    estimate,
+    is_there,
+    part_of,
+    right_until,
+    table,
+)
 
 from sgpo_mini.study.evaluations import mean
 
@@ -51,11 +60,8 @@ def values_of(study: Path, seed: int, name: str, steps: int) -> list[float]:
         if not all(map(is_there, paths)):
             return []
         return [mean([mean(row) for row in by_problem(path).values()]) for path in paths]
-    paths = [study / f"runs/{method}-{seed}/metrics.jsonl" for method in ORDER[:2]]
-    logs = [rows_of(path) if is_there(path) else [] for path in paths]
-    if any(len(log) < steps for log in logs):
-        return []
-    return [mean([row["p_auto"] for row in log[-max(steps // 4, 1) :]]) for log in logs]
+    logs = complete_logs(study, seed, steps)
+    return [right_until(log, steps, part_of(steps)) for log in logs]
 
 
 if __name__ == "__main__":

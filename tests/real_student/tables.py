@@ -202,34 +202,49 @@ def by_part(out: Path, study: dict) -> str:
 
     Of the seeds whose two runs are complete.
     """
-    logs, steps = [], study["steps"]
-    for seed in study["seeds"]:
-        folders = [out / f"runs/{m}-{seed}" for m in ORDER[:2]]
-        if all(is_there(folder / "metrics.jsonl") for folder in folders):
-            both = [rows_of(folder / "metrics.jsonl") for folder in folders]
-            times = [rows_of(folder / "timings.jsonl") for folder in folders]
-            if all(len(run) == steps for run in both):
-                logs.append([*both, *times])
+    steps = study["steps"]
+    pairs = [(seed, complete_logs(out, seed, steps)) for seed in study["seeds"]]
+    logs = [
+        [*both, *(rows_of(out / f"runs/{m}-{seed}/timings.jsonl") for m in ORDER[:2])]
+        for seed, both in pairs
+        if both
+    ]
     if not logs:
         return ""
     grpo, sgpo, grpo_times, sgpo_times = zip(*logs, strict=True)
-    part, rows = max(steps // 4, 1), []
-
-    def mean_of(run: list[dict], end: int) -> float:
-        return mean([row["p_auto"] for row in run[max(end - part, 0) : end]])
-
+    part, rows = part_of(steps), []
     for end in range(part, steps + 1, part):
-        both = [[mean_of(run, end) for run in runs] for runs in (grpo, sgpo)]
+        both = [[right_until(run, end, part) for run in runs] for runs in (grpo, sgpo)]
         rows.append([f"steps {end - part + 1} to {end}", *compared(*both)])
     spent = [sum(row["seconds"] for row in run) for run in grpo_times]
     ends = []
     for run, budget in zip(sgpo_times, spent, strict=True):
         seconds = list(accumulate(row["seconds"] for row in run))
         ends.append(max(sum(s <= budget for s in seconds), 1))
-    both = [mean_of(run, steps) for run in grpo], list(map(mean_of, sgpo, ends))
+    both = [
+        [right_until(run, steps, part) for run in grpo],
+        [right_until(run, end, part) for run, end in zip(sgpo, ends, strict=True)],
+    ]
     rows.append([f"at equal time (SGPO's step {min(ends)} to {max(ends)})", *compared(*both)])
     head = ["", "grpo", "sgpo", "sgpo - grpo (seeds)"]
     return f"## Right rollouts without a strategy, in training\n\n{table(head, rows)}"
+
+
+def part_of(steps: int) -> int:
+    """The steps in a part of a run, a quarter."""
+    return max(steps // 4, 1)
+
+
+def right_until(run: list[dict], end: int, part: int) -> float:
+    """Right rollouts without a strategy in the `part` steps up to `end`."""
+    return mean([row["p_auto"] for row in run[max(end - part, 0) : end]])
+
+
+def complete_logs(out: Path, seed: int, steps: int) -> list[list[dict]]:
+    """GRPO's and SGPO's log of this seed; nothing unless both are complete."""
+    paths = [out / f"runs/{m}-{seed}/metrics.jsonl" for m in ORDER[:2]]
+    logs = [rows_of(path) for path in paths if is_there(path)]
+    return logs if [len(log) for log in logs] == [steps, steps] else []
 
 
 def compared(grpo: list[float], sgpo: list[float]) -> list[str]:
